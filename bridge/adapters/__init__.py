@@ -1,0 +1,1 @@
+"""The other side of each port: Argo, Backstage, SQLite, files."""

@@ -1,0 +1,1 @@
+"""Pure rules of the bridge: no event loop, no I/O, no clock, no randomness."""

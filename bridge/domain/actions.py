@@ -1,0 +1,197 @@
+"""What an action is: the model of ``action.yaml``.
+
+Knows the fields of a definition and how they must agree (design, section 3). Must not know
+files: ``definitions`` reads text, an adapter reads folders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bridge.domain.entities import digest
+from bridge.domain.inputs import InputSchema
+from bridge.domain.references import FILTERS, Reference, document_references, template_references
+
+_DURATION = re.compile(r"(\d+)(s|m|h|d)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+AFTER_THE_RUN = frozenset({"workflow", "entity"})
+"""Roots that have values only once the workflow exists."""
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("must be a duration such as 90s, 30m, 6h or 1d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _draft7(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    InputSchema.compile(schema)
+    return schema
+
+
+Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+JsonSchema = Annotated[Mapping[str, Any], AfterValidator(_draft7)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Source(_Model):
+    """Where a value comes from: exactly one of ``from``, ``const`` and ``template``."""
+
+    from_: str | None = Field(default=None, alias="from")
+    as_: str | None = Field(default=None, alias="as")
+    default: Any = None
+    const: Any = None
+    template: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("from_", "const", "template") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("needs exactly one of from, const and template")
+        if self.as_ is not None and self.as_ not in FILTERS:
+            raise ValueError(f"{self.as_!r} is not a filter; there are {', '.join(FILTERS)}")
+        self.references()
+        return self
+
+    def references(self) -> tuple[Reference, ...]:
+        """Every reference that the source reads."""
+        if self.from_ is not None:
+            return (Reference.parse(self.from_, filter_name=self.as_),)
+        return template_references(self.template) if self.template is not None else ()
+
+
+class Metadata(_Model):
+    """Who an action is."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9-]*(:[a-z][A-Za-z0-9-]*)+$", max_length=80)]
+    title: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    owner: str = ""
+
+
+class WorkflowSpec(_Model):
+    """Which WorkflowTemplate runs, with what parameters."""
+
+    template: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
+    target: str = "default"
+    parameters: Mapping[str, Source] = Field(default_factory=dict)
+
+
+class Approval(_Model):
+    """When somebody must agree, and who may."""
+
+    node: str
+    when: JsonSchema = Field(default_factory=dict)
+    by: tuple[str, ...] = ()
+    not_requester: bool = Field(default=True, alias="notRequester")
+
+
+class CatalogSpec(_Model):
+    """The entity that a succeeded run puts into the catalog, or takes out."""
+
+    entity: Mapping[str, Any]
+    mode: Literal["upsert", "remove"] = "upsert"
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        document_references(self.entity)
+        return self
+
+
+class Access(_Model):
+    """Who may run the action; empty: everyone with a valid token."""
+
+    groups: tuple[str, ...] = ()
+
+
+class Example(_Model):
+    """An input that works, with a word on what it shows."""
+
+    description: str
+    input: Mapping[str, Any]
+
+
+class Spec(_Model):
+    """What an action takes, does and gives."""
+
+    input: JsonSchema
+    output: JsonSchema = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    workflow: WorkflowSpec
+    lock: str | None = None
+    outputs: Mapping[str, Source] = Field(default_factory=dict)
+    approval: Approval | None = None
+    catalog: CatalogSpec | None = None
+    access: Access = Access()
+    examples: tuple[Example, ...] = ()
+    wait: bool = True
+    max_wait: Seconds = Field(default=21_600, alias="maxWait")
+    cancel: Literal["stop", "terminate"] = "stop"
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.lock is not None:
+            template_references(self.lock)
+        fields = self.input.get("properties", {})
+        for name, source in self.workflow.parameters.items():
+            for reference in source.references():
+                root, *rest = reference.path
+                if root in AFTER_THE_RUN and reference.path != ("workflow", "name"):
+                    where = ".".join(reference.path)
+                    raise ValueError(
+                        f"workflow.parameters.{name}: {where} has no value before the run"
+                    )
+                if root == "input" and rest[0] not in fields:
+                    raise ValueError(
+                        f"workflow.parameters.{name}: input.{rest[0]} is not a field of spec.input"
+                    )
+        return self
+
+
+class ActionDefinition(_Model):
+    """One action, as its folder declares it."""
+
+    api_version: Literal["bridge/v1"] = Field(alias="apiVersion")
+    kind: Literal["Action"]
+    metadata: Metadata
+    spec: Spec
+
+    @property
+    def id(self) -> str:
+        """The action's id, such as ``namespace:create``."""
+        return self.metadata.id
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The definition as JSON: what a run keeps, so that a later edit does not change it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies this very text of the definition."""
+        return digest(self.document)
+
+    @cached_property
+    def input_schema(self) -> InputSchema:
+        """The compiled input schema."""
+        return InputSchema.compile(self.spec.input)
+
+    def check_input(self, value: Any) -> dict[str, Any]:
+        """The input with defaults; raises InputInvalid with every field that is wrong."""
+        return self.input_schema.check(value)
+
+    def approval_required(self, given: Mapping[str, Any]) -> bool:
+        """Whether *given* (checked input) must wait for somebody's agreement."""
+        approval = self.spec.approval
+        return approval is not None and InputSchema.compile(approval.when).matches(dict(given))

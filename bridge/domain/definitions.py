@@ -1,0 +1,149 @@
+"""From the text of an ``action.yaml`` to a definition, with the line of every mistake.
+
+Knows YAML and the definition model. Must not know where the text came from: file names only
+travel through to the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from bridge.domain.actions import ActionDefinition
+from bridge.domain.errors import ActionUnknown, DefinitionInvalid
+
+MAX_DEFINITION_BYTES = 256 * 1024
+_MAX_NODES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a definition file is not in use."""
+
+    file: str
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All usable definitions by the file they came from, and what is wrong with the others."""
+
+    files: Mapping[str, ActionDefinition]
+    problems: tuple[Problem, ...] = ()
+
+    @cached_property
+    def actions(self) -> Mapping[str, ActionDefinition]:
+        """The definitions by their ids."""
+        return {action.id: action for action in self.files.values()}
+
+    def get(self, action_id: str) -> ActionDefinition:
+        """The definition with this id.
+
+        Raises:
+            ActionUnknown: With the ids that come close.
+        """
+        found = self.actions.get(action_id)
+        if found is not None:
+            return found
+        close = tuple(get_close_matches(action_id, self.actions, n=3, cutoff=0.5))
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise ActionUnknown(f"There is no action {action_id!r}.{hint}", suggestions=close)
+
+
+def parse_definition(text: str, *, file: str) -> ActionDefinition:
+    """Read one definition.
+
+    Raises:
+        DefinitionInvalid: With the file, the line and every mistake in one sentence each.
+    """
+    tree = _compose(text, file=file)
+    value = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - CSafeLoader is the safe loader
+    try:
+        return ActionDefinition.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        messages = [_sentence(item["loc"], item["msg"]) for item in found]
+        line = min(_line(tree, item["loc"]) for item in found)
+        raise DefinitionInvalid("; ".join(messages), file=file, line=line) from error
+
+
+def merge(
+    parsed: Iterable[tuple[str, ActionDefinition | DefinitionInvalid]], *, last_good: Catalogue
+) -> Catalogue:
+    """Join what was read into one catalogue: ``(file, definition or its error)`` each.
+
+    A file that went bad keeps its last good version; a second file with the same id is refused.
+    """
+    files: dict[str, ActionDefinition] = {}
+    problems: list[Problem] = []
+    for file, outcome in parsed:
+        good = outcome if isinstance(outcome, ActionDefinition) else last_good.files.get(file)
+        if isinstance(outcome, DefinitionInvalid):
+            problems.append(Problem(file, outcome.line, outcome.detail))
+        taken = next((name for name, action in files.items() if good and action.id == good.id), None)
+        if good is not None and taken is not None:
+            message = f"metadata.id {good.id!r} is already defined in {taken}"
+            problems.append(Problem(file, 1, message))
+        elif good is not None:
+            files[file] = good
+    return Catalogue(files=files, problems=tuple(problems))
+
+
+def _compose(text: str, *, file: str) -> yaml.Node:
+    if len(text.encode()) > MAX_DEFINITION_BYTES:
+        raise DefinitionInvalid(
+            f"is larger than {MAX_DEFINITION_BYTES // 1024} KiB", file=file, line=1
+        )
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1
+                raise DefinitionInvalid("must not use YAML aliases", file=file, line=line)
+        tree = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise DefinitionInvalid(
+            f"is not YAML: {error.problem or error.context}", file=file, line=line
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise DefinitionInvalid(f"is not YAML: {error}", file=file, line=1) from error
+    if not isinstance(tree, yaml.MappingNode):
+        raise DefinitionInvalid("must be a mapping with apiVersion and kind", file=file, line=1)
+    return tree
+
+
+def _line(tree: yaml.Node, location: tuple[int | str, ...]) -> int:
+    """The line of *location*, or of the deepest part of it that is in the file."""
+    line = tree.start_mark.line + 1
+    node = tree
+    for segment in location:
+        found = _child(node, segment)
+        if found is None:
+            break
+        key, node = found
+        line = key.start_mark.line + 1
+    return line
+
+
+def _child(node: yaml.Node, segment: int | str) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(segment):
+                return key, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(segment, int) and segment < len(node.value):
+        return node.value[segment], node.value[segment]
+    return None
+
+
+def _sentence(location: tuple[int | str, ...], message: Any) -> str:
+    where = ".".join(str(segment) for segment in location) or "the definition"
+    text = str(message).removeprefix("Value error, ")
+    return f"{where}: {text[0].lower()}{text[1:]}"

@@ -1,0 +1,159 @@
+"""What a form may hold: the JSON Schema check and the guard against hostile values.
+
+Knows JSON Schema draft-07 and the characters that Argo, Kubernetes or a terminal would act on
+(argo-recordings, section 9). Must not know any one action.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema_rs import Draft7Validator, FancyRegexOptions, ValidationError
+
+from bridge.domain.errors import FieldError, InputInvalid
+
+BRACES_ALLOWED = "x-bridge-allow-braces"
+"""Set to true on a string schema to accept single braces in it (free text)."""
+
+_MAX_DEPTH = 16
+_TAGS = re.compile(r"\{\{|\}\}|\$\(")
+# Controls but tab and newline, DEL and C1, bidirectional overrides, lone surrogates, plane 14.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000effff]"
+)
+
+
+def forbidden_text(text: str, *, braces: bool = False) -> str | None:
+    """Why *text* must not reach Argo, or None if it may.
+
+    Argo expands ``{{…}}`` inside submitted values, Kubernetes expands ``$(NAME)`` in env values,
+    and control or plane-14 characters leave a workflow invalid (argo-recordings, section 9).
+    """
+    tag = _TAGS.search(text)
+    if tag is not None:
+        return f"must not contain {tag[0]!r}: Argo or Kubernetes would expand it"
+    control = _CONTROLS.search(text)
+    if control is not None:
+        return f"must not contain the control character U+{ord(control[0]):04X}"
+    if not braces and ("{" in text or "}" in text):
+        return "must not contain braces"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSchema:
+    """A compiled draft-07 schema of an action's input."""
+
+    schema: Mapping[str, Any]
+    validator: Draft7Validator
+
+    @classmethod
+    def compile(cls, schema: Mapping[str, Any]) -> InputSchema:
+        """Compile *schema*.
+
+        Raises:
+            ValueError: It is not a valid draft-07 schema, or a pattern is not an ECMA one.
+        """
+        try:
+            # The backtracking limit bounds what a value can cost against a bad pattern.
+            validator = Draft7Validator(
+                dict(schema), pattern_options=FancyRegexOptions(backtrack_limit=100_000)
+            )
+        except ValidationError as error:
+            where = "/".join(str(part) for part in error.instance_path)
+            raise ValueError(f"{where}: {error.message}") from error
+        return cls(schema=schema, validator=validator)
+
+    def check(self, value: Any) -> dict[str, Any]:
+        """The input with defaults applied.
+
+        Raises:
+            InputInvalid: With an entry for every field that is wrong.
+        """
+        if not isinstance(value, Mapping):
+            raise InputInvalid(errors=(FieldError("", "must be an object"),))
+        shape = tuple(_hostile(value, self.schema, "", 0))
+        if shape:
+            raise _invalid(shape)
+        filled: dict[str, Any] = with_defaults(value, self.schema)
+        errors = tuple(
+            found for error in self.validator.iter_errors(filled) for found in _field_errors(error)
+        )
+        if errors:
+            raise _invalid(errors)
+        return filled
+
+    def matches(self, value: Any) -> bool:
+        """Whether *value* fits, for ``when`` conditions."""
+        return bool(self.validator.is_valid(value))
+
+
+def with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    """*value* with the ``default`` of each absent property filled in, nested objects too."""
+    properties = schema.get("properties")
+    if not isinstance(value, Mapping) or not isinstance(properties, Mapping):
+        return value
+    filled = dict(value)
+    for name, child in properties.items():
+        if not isinstance(child, Mapping):
+            continue
+        if name in filled:
+            filled[name] = with_defaults(filled[name], child)
+        elif "default" in child:
+            filled[name] = child["default"]
+    return filled
+
+
+def _invalid(errors: tuple[FieldError, ...]) -> InputInvalid:
+    count = "1 field needs" if len(errors) == 1 else f"{len(errors)} fields need"
+    listed = "; ".join(f"{e.pointer.lstrip('/') or 'input'}: {e.message}" for e in errors)
+    return InputInvalid(f"{count} attention: {listed}", errors=errors)
+
+
+def _pointer(*segments: object) -> str:
+    escaped = (str(segment).replace("~", "~0").replace("/", "~1") for segment in segments)
+    return "".join(f"/{segment}" for segment in escaped)
+
+
+def _field_errors(error: ValidationError) -> Iterator[FieldError]:
+    path = tuple(error.instance_path)
+    match error.kind.name:
+        case "required":
+            name = error.kind.property
+            yield FieldError(_pointer(*path, name), "is required")
+        case "additionalProperties":
+            for name in error.kind.unexpected:
+                yield FieldError(_pointer(*path, name), "is not a field of this action")
+        case _:
+            yield FieldError(_pointer(*path), error.message)
+
+
+def _hostile(
+    value: Any, schema: Mapping[str, Any], pointer: str, depth: int
+) -> Iterator[FieldError]:
+    if depth > _MAX_DEPTH:
+        yield FieldError(pointer, f"is nested more than {_MAX_DEPTH} levels deep")
+        return
+    match value:
+        case str():
+            reason = forbidden_text(value, braces=bool(schema.get(BRACES_ALLOWED)))
+            if reason is not None:
+                yield FieldError(pointer, reason)
+        case Mapping():
+            properties = schema.get("properties", {})
+            for name, item in value.items():
+                reason = forbidden_text(str(name))
+                if reason is not None:
+                    yield FieldError(pointer, f"has a name that {reason}")
+                    continue
+                child = properties.get(name) if isinstance(properties, Mapping) else None
+                below = child if isinstance(child, Mapping) else {}
+                yield from _hostile(item, below, pointer + _pointer(name), depth + 1)
+        case list():
+            items = schema.get("items")
+            below = items if isinstance(items, Mapping) else {}
+            for index, item in enumerate(value):
+                yield from _hostile(item, below, pointer + _pointer(index), depth + 1)

@@ -1,0 +1,238 @@
+"""What a run is and how it may move.
+
+Knows the run's record, its states and the rules of exactly once (design, section 4;
+research/reliability section 1). Must not know where records are kept or what Argo is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from bridge.domain.entities import digest
+from bridge.domain.errors import BridgeError, IdempotencyKeyReused
+
+RUN_LABEL = "bridge/run"
+INSTANCE_LABEL = "bridge/instance"
+ACTION_LABEL = "bridge/action"
+_NAME_LIMIT = 63
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    ACCEPTED = "accepted"
+    SUBMITTING = "submitting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    REGISTERING = "registering"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self in _FINISHED
+
+    def may_become(self, other: RunStatus) -> bool:
+        """Whether the step from here to *other* exists; staying is always allowed."""
+        return other is self or other in _NEXT[self]
+
+
+_ENDS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.LOST})
+_FINISHED = _ENDS | {RunStatus.SUCCEEDED}
+_NEXT: Mapping[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.ACCEPTED: frozenset({RunStatus.SUBMITTING}) | _ENDS,
+    RunStatus.SUBMITTING: frozenset({RunStatus.RUNNING}) | _ENDS,
+    RunStatus.RUNNING: frozenset({RunStatus.WAITING, RunStatus.REGISTERING}) | _ENDS,
+    RunStatus.WAITING: frozenset({RunStatus.RUNNING, RunStatus.REGISTERING}) | _ENDS,
+    RunStatus.REGISTERING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),
+    RunStatus.SUCCEEDED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+    RunStatus.LOST: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """Which Backstage task asked; all optional, none of it is trusted for identity."""
+
+    task_id: str | None = None
+    step_id: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run did not succeed: a stable code and one sentence."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BridgeError) -> RunError:
+        """What a run keeps of an error."""
+        return cls(code=error.code, message=error.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What is known of a run at the moment it is accepted."""
+
+    id: str
+    action: str
+    definition: Mapping[str, Any]
+    caller: str
+    user: str | None
+    key: str
+    input: Mapping[str, Any]
+    context: RunContext
+    target: str
+    namespace: str
+    created_at: datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """Same action and input, same fingerprint; an edited definition does not break a replay."""
+        return digest([self.action, self.input])
+
+    @property
+    def workflow_name(self) -> str:
+        """The deterministic name: creating it twice is one workflow (research/argo section 7)."""
+        prefix = self.action.replace(":", "-").lower()[: _NAME_LIMIT - len(self.id) - 1]
+        return f"{prefix.rstrip('-')}-{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record of one run."""
+
+    id: str
+    action: str
+    definition_digest: str
+    status: RunStatus
+    attempt: int
+    caller: str
+    user: str | None
+    key: str
+    fingerprint: str
+    input: Mapping[str, Any]
+    context: RunContext
+    target: str
+    namespace: str
+    workflow_name: str
+    created_at: datetime
+    updated_at: datetime
+    workflow_uid: str | None = None
+    phase: str | None = None
+    progress: str | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    entity_ref: str | None = None
+    error: RunError | None = None
+    finished_at: datetime | None = None
+    cancel_requested_by: str | None = None
+    cancel_requested_at: datetime | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+    last_seq: int = 0
+
+    @classmethod
+    def accepted(cls, new: NewRun, *, attempt: int) -> Run:
+        """The first record of a run."""
+        return cls(
+            id=new.id,
+            action=new.action,
+            definition_digest=digest(new.definition),
+            status=RunStatus.ACCEPTED,
+            attempt=attempt,
+            caller=new.caller,
+            user=new.user,
+            key=new.key,
+            fingerprint=new.fingerprint,
+            input=new.input,
+            context=new.context,
+            target=new.target,
+            namespace=new.namespace,
+            workflow_name=new.workflow_name,
+            created_at=new.created_at,
+            updated_at=new.created_at,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.status.finished
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody asked to cancel it."""
+        return self.cancel_requested_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanges:
+    """Fields to change in one commit; None leaves a field as it is."""
+
+    status: RunStatus | None = None
+    workflow_uid: str | None = None
+    phase: str | None = None
+    progress: str | None = None
+    outputs: Mapping[str, Any] | None = None
+    entity_ref: str | None = None
+    error: RunError | None = None
+    finished_at: datetime | None = None
+    cancel_requested_by: str | None = None
+    cancel_requested_at: datetime | None = None
+    state: Mapping[str, Any] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Only the fields that change."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def apply_changes(run: Run, changes: RunChanges, *, now: datetime, events: int) -> Run | None:
+    """The run after *changes* and *events* more events; None when the run has ended already.
+
+    Raises:
+        ValueError: The status cannot become that one: a fault of the caller.
+    """
+    if run.finished:
+        return None
+    if changes.status is not None and not run.status.may_become(changes.status):
+        raise ValueError(f"a run cannot go from {run.status} to {changes.status}")
+    return replace(run, **changes.given(), updated_at=now, last_seq=run.last_seq + events)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What becomes of a request under its key: a new run, or the one that is there."""
+
+    run: Run
+    replayed: bool
+
+
+def decide_acceptance(new: NewRun, *, latest: Run | None) -> Acceptance:
+    """Exactly once by key (table in research/reliability, section 1).
+
+    Args:
+        new: What was asked.
+        latest: The latest attempt under the same caller, action and key, if any.
+
+    Raises:
+        IdempotencyKeyReused: The key was used with other input.
+    """
+    if latest is None:
+        return Acceptance(run=Run.accepted(new, attempt=1), replayed=False)
+    if latest.fingerprint != new.fingerprint:
+        raise IdempotencyKeyReused(
+            f"The Idempotency-Key was used for run {latest.id} with other input; use a new key."
+        )
+    if latest.status in _ENDS:
+        return Acceptance(run=Run.accepted(new, attempt=latest.attempt + 1), replayed=False)
+    return Acceptance(run=latest, replayed=True)

@@ -1,0 +1,216 @@
+"""A workflow as Argo shows it: one snapshot of its status.
+
+Knows the JSON of ``status`` (research/argo section 2). Must not know how it arrived. Snapshots are
+views over the decoded JSON: with thousands of open runs, only what changed is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+SUCCEEDED, FAILED, ERROR = "Succeeded", "Failed", "Error"
+TERMINAL_PHASES = frozenset({SUCCEEDED, FAILED, ERROR})
+NODE_ENDS = TERMINAL_PHASES | {"Skipped", "Omitted"}
+LEAF_TYPES = frozenset({"Pod", "HTTP", "Suspend", "Plugin", "Skipped"})
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a workflow's tree."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Unique in the workflow: ``<workflow>-<fnv32a(name)>``, or its name for the root."""
+        return str(self.raw.get("id", ""))
+
+    @property
+    def type(self) -> str:
+        """Pod, Steps, StepGroup, DAG, TaskGroup, Retry, Suspend, Skipped, HTTP or Plugin."""
+        return str(self.raw.get("type", ""))
+
+    @property
+    def phase(self) -> str:
+        """Pending, Running, Succeeded, Skipped, Failed, Error or Omitted."""
+        return str(self.raw.get("phase", ""))
+
+    @property
+    def name(self) -> str:
+        """The unique path, such as ``wf[5].feature(0:monitoring)[0].backup``."""
+        return str(self.raw.get("name", ""))
+
+    @property
+    def display_name(self) -> str:
+        """Not unique: ``monitoring``, ``[0]``."""
+        return str(self.raw.get("displayName", ""))
+
+    @property
+    def template(self) -> str:
+        """The template that the node runs."""
+        reference = self.raw.get("templateRef") or {}
+        return str(self.raw.get("templateName") or reference.get("template", ""))
+
+    @property
+    def message(self) -> str:
+        """Argo's word on the node, often empty."""
+        return str(self.raw.get("message", ""))
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """The ids of the nodes below or after this one."""
+        return tuple(self.raw.get("children") or ())
+
+    @property
+    def started(self) -> str | None:
+        """RFC 3339, seconds."""
+        return self.raw.get("startedAt")
+
+    @property
+    def finished(self) -> str | None:
+        """RFC 3339, seconds."""
+        return self.raw.get("finishedAt")
+
+    @property
+    def retried(self) -> bool:
+        """Whether this is one try of a Retry node."""
+        return bool((self.raw.get("nodeFlag") or {}).get("retried"))
+
+    @property
+    def ended(self) -> bool:
+        """Whether its phase is final."""
+        return self.phase in NODE_ENDS
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended badly."""
+        return self.phase in {FAILED, ERROR}
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran."""
+        if not self.started or not self.finished:
+            return None
+        return (moment(self.finished) - moment(self.started)).total_seconds()
+
+    def label(self, workflow_name: str) -> str:
+        """A short name for people: the path without the workflow and the step indices.
+
+        ``wf[4].rbac.role`` → ``rbac/role``; ``wf.onExit[0].rollback`` → ``rollback``.
+        """
+        path = self.name.removeprefix(workflow_name).removeprefix(".onExit")
+        parts = [part for part in _INDEX.sub(".", path).split(".") if part]
+        return "/".join(parts) or self.template or self.display_name
+
+    @property
+    def in_exit_handler(self) -> bool:
+        """Whether it belongs to the workflow's exit handler."""
+        return ".onExit" in self.name
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One state of one workflow."""
+
+    raw: Mapping[str, Any]
+
+    @cached_property
+    def _metadata(self) -> Mapping[str, Any]:
+        return self.raw.get("metadata") or {}
+
+    @cached_property
+    def _status(self) -> Mapping[str, Any]:
+        return self.raw.get("status") or {}
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``."""
+        return str(self._metadata.get("name", ""))
+
+    @property
+    def uid(self) -> str:
+        """``metadata.uid``: another uid under the same name is somebody else's workflow."""
+        return str(self._metadata.get("uid", ""))
+
+    @property
+    def resource_version(self) -> str:
+        """Opaque."""
+        return str(self._metadata.get("resourceVersion", ""))
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """``metadata.labels``."""
+        return self._metadata.get("labels") or {}
+
+    @property
+    def phase(self) -> str:
+        """Empty until the controller has looked at the workflow."""
+        return str(self._status.get("phase") or "")
+
+    @property
+    def message(self) -> str:
+        """Empty for a DAG root, even if it failed."""
+        return str(self._status.get("message") or "")
+
+    @property
+    def progress(self) -> str | None:
+        """``N/M`` pods; M grows, N may stay below M."""
+        return self._status.get("progress") or None
+
+    @property
+    def ended(self) -> bool:
+        """Only the phase tells (research/argo, section 2)."""
+        return self.phase in TERMINAL_PHASES
+
+    @property
+    def shutdown(self) -> str:
+        """``Stop`` or ``Terminate`` when somebody asked for it."""
+        return str((self.raw.get("spec") or {}).get("shutdown") or "")
+
+    @property
+    def raw_nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Nodes by id, as decoded."""
+        return self._status.get("nodes") or {}
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes."""
+        return tuple(Node(raw) for raw in self.raw_nodes.values())
+
+    @property
+    def suspended(self) -> bool:
+        """Whether a gate is open: "suspended" is no phase (research/argo, section 2)."""
+        return bool((self.raw.get("spec") or {}).get("suspend")) or any(
+            raw.get("type") == "Suspend" and raw.get("phase") == "Running"
+            for raw in self.raw_nodes.values()
+        )
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Output parameters: those with a globalName, over those of the root node."""
+        root = self.raw_nodes.get(self.name) or {}
+        merged: dict[str, str] = {}
+        for holder in (root, self._status):
+            for parameter in (holder.get("outputs") or {}).get("parameters") or ():
+                if "value" in parameter:
+                    merged[parameter["name"]] = parameter["value"]
+        return merged
+
+    def pod_name(self, node: Node) -> str:
+        """The pod of *node* under naming v2 (research/argo, section 2)."""
+        if node.id == self.name:
+            return self.name
+        suffix = node.id.removeprefix(f"{self.name}-")
+        return f"{f'{self.name}-{node.template}'[:242]}-{suffix}"
+
+
+def moment(text: str) -> datetime:
+    """An RFC 3339 time of Argo."""
+    return datetime.fromisoformat(text)
