@@ -64,7 +64,7 @@ def parse_definition(text: str, *, file: str) -> ActionDefinition:
         DefinitionInvalid: With the file, the line and every mistake in one sentence each.
     """
     tree = _compose(text, file=file)
-    value = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 - CSafeLoader is the safe loader
+    value = yaml.load(text, Loader=yaml.CSafeLoader)
     try:
         return ActionDefinition.model_validate(value)
     except ValidationError as error:
@@ -87,7 +87,9 @@ def merge(
         good = outcome if isinstance(outcome, ActionDefinition) else last_good.files.get(file)
         if isinstance(outcome, DefinitionInvalid):
             problems.append(Problem(file, outcome.line, outcome.detail))
-        taken = next((name for name, action in files.items() if good and action.id == good.id), None)
+        taken = next(
+            (name for name, action in files.items() if good and action.id == good.id), None
+        )
         if good is not None and taken is not None:
             message = f"metadata.id {good.id!r} is already defined in {taken}"
             problems.append(Problem(file, 1, message))
@@ -104,7 +106,7 @@ def _compose(text: str, *, file: str) -> yaml.Node:
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 raise DefinitionInvalid("must not use YAML aliases", file=file, line=line)
         tree = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -138,7 +140,11 @@ def _child(node: yaml.Node, segment: int | str) -> tuple[yaml.Node, yaml.Node] |
         for key, value in node.value:
             if key.value == str(segment):
                 return key, value
-    if isinstance(node, yaml.SequenceNode) and isinstance(segment, int) and segment < len(node.value):
+    if (
+        isinstance(node, yaml.SequenceNode)
+        and isinstance(segment, int)
+        and segment < len(node.value)
+    ):
         return node.value[segment], node.value[segment]
     return None
 

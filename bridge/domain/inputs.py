@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema_rs import Draft7Validator, FancyRegexOptions, ValidationError
+from jsonschema_rs import Draft7Validator, FancyRegexOptions, ValidationError, ValidationErrorKind
 
 from bridge.domain.errors import FieldError, InputInvalid
 
@@ -120,12 +120,11 @@ def _pointer(*segments: object) -> str:
 
 def _field_errors(error: ValidationError) -> Iterator[FieldError]:
     path = tuple(error.instance_path)
-    match error.kind.name:
-        case "required":
-            name = error.kind.property
+    match error.kind:
+        case ValidationErrorKind.Required(property=name):
             yield FieldError(_pointer(*path, name), "is required")
-        case "additionalProperties":
-            for name in error.kind.unexpected:
+        case ValidationErrorKind.AdditionalProperties(unexpected=names):
+            for name in names:
                 yield FieldError(_pointer(*path, name), "is not a field of this action")
         case _:
             yield FieldError(_pointer(*path), error.message)

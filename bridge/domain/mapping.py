@@ -186,9 +186,7 @@ def workflow_of(
         "spec": {
             "workflowTemplateRef": {"name": definition.spec.workflow.template},
             "arguments": {
-                "parameters": [
-                    {"name": name, "value": value} for name, value in parameters.items()
-                ]
+                "parameters": [{"name": name, "value": value} for name, value in parameters.items()]
             },
         },
     }

@@ -111,20 +111,16 @@ def template_references(template: str) -> tuple[Reference, ...]:
     rest = _FIELD.sub("", template)
     if "{" in rest or "}" in rest:
         raise ValueError(f"{template!r} has a brace that belongs to no {{reference}}")
-    return tuple(
-        Reference.parse(match[1].strip(), filter_name=match[2].strip() if match[2] else None)
-        for match in _FIELD.finditer(template)
-    )
+    return tuple(_reference(match) for match in _FIELD.finditer(template))
+
+
+def _reference(field: re.Match[str]) -> Reference:
+    return Reference.parse(field[1].strip(), filter_name=field[2].strip() if field[2] else None)
 
 
 def render_template(template: str, *, roots: Roots) -> str:
     """Fill the ``{reference}`` fields of *template*; missing values are empty."""
-
-    def fill(match: re.Match[str]) -> str:
-        name = match[2].strip() if match[2] else None
-        return Reference.parse(match[1].strip(), filter_name=name).text(roots)
-
-    return _FIELD.sub(fill, template)
+    return _FIELD.sub(lambda field: _reference(field).text(roots), template)
 
 
 def render_document(value: Any, *, roots: Roots) -> Any:
@@ -150,7 +146,9 @@ def _render_scalar(text: str, roots: Roots) -> Any:
     whole = _FIELD.fullmatch(text)
     if whole is None:
         return render_template(text, roots=roots)
-    reference = Reference.parse(whole[1].strip(), filter_name=whole[2].strip() if whole[2] else None)
+    reference = Reference.parse(
+        whole[1].strip(), filter_name=whole[2].strip() if whole[2] else None
+    )
     value = reference.lookup(roots)
     if value is None or reference.filter is None:
         return value

@@ -1,0 +1,86 @@
+"""The events of a run: what a reader of its stream sees.
+
+Knows the event types of docs/reference/http-api.md. Must not know how they are stored or sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from bridge.domain.runs import Run, RunError, RunStatus
+
+EventType = Literal["log", "step", "status", "approval", "output", "done"]
+Level = Literal["debug", "info", "warn", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventDraft:
+    """An event before it has its place in the run's order."""
+
+    type: EventType
+    message: str = ""
+    level: Level = "info"
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One durable event; ``seq`` counts from 1 without gaps within its run."""
+
+    run_id: str
+    seq: int
+    time: datetime
+    draft: EventDraft
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows."""
+        return self.draft.type == "done"
+
+
+def log(
+    message: str,
+    *,
+    level: Level = "info",
+    source: Literal["bridge", "pod"] = "bridge",
+    step: str | None = None,
+) -> EventDraft:
+    """A line."""
+    return EventDraft("log", message, level, {"source": source, "step": step})
+
+
+def status(new: RunStatus, *, progress: str | None = None) -> EventDraft:
+    """A change of state; nothing to show, the steps around it speak for themselves."""
+    return EventDraft("status", data={"status": str(new), "progress": progress})
+
+
+def done(run: Run, *, status: RunStatus, seconds: float, error: RunError | None) -> EventDraft:
+    """The last event, and the one line that sums the run up."""
+    if status is RunStatus.SUCCEEDED:
+        message = f"✓ {run.action} succeeded ({duration(seconds)})"
+    elif status is RunStatus.CANCELLED:
+        message = f"✗ {run.action} was cancelled"
+    else:
+        reason = error.message if error else "no reason is known"
+        message = f"✗ {run.action} failed: {reason}"
+    data = {
+        "status": str(status),
+        "outputs": dict(run.outputs),
+        "entityRef": run.entity_ref,
+        "error": {"code": error.code, "message": error.message} if error else None,
+    }
+    return EventDraft("done", message, "info" if status is RunStatus.SUCCEEDED else "error", data)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``0.8 s``, ``42 s``, ``3 min 5 s``, ``2 h 4 min``."""
+    if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth is worth showing
+        return f"{seconds:.1f} s" if seconds % 1 else f"{int(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
