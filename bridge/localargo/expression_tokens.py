@@ -14,6 +14,7 @@ from typing import Literal
 TokenKind = Literal["number", "string", "name", "operator", "bracket", "end"]
 
 MAX_SOURCE = 20_000
+MAX_TOKENS = 400
 WORD_OPERATORS = frozenset(
     {"not", "in", "or", "and", "matches", "contains", "startsWith", "endsWith"}
 )
@@ -41,6 +42,7 @@ _ESCAPES = {
 }
 _HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
 _MAX_RUNE = 0x10FFFF
+_MAX_INT = 1 << 63
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
     |(?P<number>0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+
@@ -100,6 +102,8 @@ def tokenize(source: str) -> list[Token]:
         token, at = _next_token(source, at)
         if token is not None:
             tokens.append(token)
+        if len(tokens) > MAX_TOKENS:
+            raise ExpressionSyntaxError(f"expression has more than {MAX_TOKENS} words")
     tokens.append(Token("end", "", len(source)))
     return tokens
 
@@ -137,24 +141,22 @@ def _word(source: str, text: str, at: int) -> Token:
 
 def _number(source: str, text: str, at: int) -> Token:
     after = source[at + len(text) : at + len(text) + 1]
-    digits = text.replace("_", "")
-    try:
-        if after.isalnum():
-            raise ValueError(text + after)
-        is_integer = re.fullmatch(r"0[xXoObB].*|[0-9]+", digits) is not None
-        value: int | float = _integer(digits) if is_integer else float(digits)
-    except ValueError:
-        raise ExpressionSyntaxError(
-            f'bad number syntax: "{text + after}"', source=source, at=at
-        ) from None
+    value = None if after.isalnum() else _number_value(text.replace("_", ""))
+    if value is None:
+        raise ExpressionSyntaxError(f'bad number syntax: "{text + after}"', source=source, at=at)
     return Token("number", text, at, value)
 
 
-def _integer(digits: str) -> int:
-    value = int(digits, 0) if digits[1:2].isalpha() else int(digits)
-    if value >= 1 << 63:
-        raise ValueError(digits)
-    return value
+def _number_value(digits: str) -> int | float | None:
+    """Return the number, None if Go could not hold it."""
+    whole = re.fullmatch(r"0[xXoObB].*|[0-9]+", digits) is not None
+    try:
+        if not whole:
+            return float(digits)
+        value = int(digits, 0) if digits[1:2].isalpha() else int(digits)
+    except ValueError:
+        return None
+    return value if value < _MAX_INT else None
 
 
 def _string(source: str, at: int) -> tuple[Token, int]:

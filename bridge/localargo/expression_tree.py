@@ -320,9 +320,7 @@ class _Parser:
             token = self._advance()
             if token.text == "(":
                 node = Call(node, tuple(self._list(")")), node.at)
-            elif token.text == "[":
-                node = self._index(node, token)
-            elif token.text == "?." and self._accept("["):
+            elif token.text == "[" or (token.text == "?." and self._accept("[")):
                 node = self._index(node, token)
             else:
                 node = self._property(node, token)
