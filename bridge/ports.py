@@ -6,7 +6,8 @@ port runs over all of them (tests/contract).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,7 +86,7 @@ class RunStore(Protocol):
 
     def append(
         self, run_id: str, *, changes: RunChanges, events: Sequence[EventDraft], now: datetime
-    ) -> Awaitable[Appended | None]:
+    ) -> asyncio.Future[Appended | None]:
         """Change a run and add events in one durable commit; None if the run has ended already.
 
         Calls take effect in the order in which they are made, not awaited.
@@ -205,8 +206,12 @@ class WorkflowEngine(Protocol):
 
     def logs(
         self, workflow: str, *, pod: str, follow: bool, tail: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[PodLine]]:
-        """The lines of a pod's main container; with *follow* until the workflow ends."""
+    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[PodLine, ...]]]:
+        """The lines of a pod's main container in the batches in which they come.
+
+        With *follow* until the workflow ends. A cut stream ends like a finished one, because
+        Argo's does (research/argo, section 1.5).
+        """
         ...
 
     async def stop(self, name: str, *, terminate: bool = False) -> None:

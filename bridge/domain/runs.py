@@ -48,7 +48,9 @@ _ENDS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.LOST})
 _FINISHED = _ENDS | {RunStatus.SUCCEEDED}
 _NEXT: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.ACCEPTED: frozenset({RunStatus.SUBMITTING}) | _ENDS,
-    RunStatus.SUBMITTING: frozenset({RunStatus.RUNNING}) | _ENDS,
+    # Snapshots are coalesced: the first one seen may show an open gate, or the end.
+    RunStatus.SUBMITTING: frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.REGISTERING})
+    | _ENDS,
     RunStatus.RUNNING: frozenset({RunStatus.WAITING, RunStatus.REGISTERING}) | _ENDS,
     RunStatus.WAITING: frozenset({RunStatus.RUNNING, RunStatus.REGISTERING}) | _ENDS,
     RunStatus.REGISTERING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),

@@ -1,0 +1,161 @@
+"""The lines of running and failed pods, told once each.
+
+Knows which nodes speak, how many log streams Argo may be asked for at a time (250 in all stop a
+server, research/argo section 1.1) and the cursor that keeps lines from coming twice. Must not know
+how lines are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bridge.domain.errors import BridgeError
+from bridge.domain.events import EventDraft, log
+from bridge.domain.logs import PodLine, clean, is_executor_line
+from bridge.domain.workflows import Node, Snapshot
+from bridge.ports import Chance, Clock, WorkflowEngine
+from bridge.services.backoff import Backoff
+from bridge.services.tasks import Tasks
+
+_log = logging.getLogger(__name__)
+
+_GRACE = 1.5
+"""Argo sends lines once a second (argo-recordings, section 7): the last ones come after the end."""
+_TAIL = 20
+_MOST_LINES = 2_000
+
+Cursor = Callable[[str, str], str]
+Tell = Callable[[str, str, str, list[EventDraft]], None]
+
+
+@dataclass(slots=True)
+class _Tail:
+    """One pod being read."""
+
+    run_id: str
+    workflow: str
+    pod: str
+    step: str
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: bool = False
+    last_line: str = ""
+    lines: int = 0
+    task: asyncio.Task[None] | None = None
+
+
+class PodLogs:
+    """Reads pods while their nodes run, and those that failed."""
+
+    def __init__(
+        self,
+        *,
+        engine: WorkflowEngine,
+        clock: Clock,
+        chance: Chance,
+        tasks: Tasks,
+        cursor: Cursor,
+        tell: Tell,
+        at_once: int = 16,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._chance = chance
+        self._tasks = tasks
+        self._cursor = cursor
+        self._tell = tell
+        self._slots = asyncio.Semaphore(at_once)
+        self._tails: dict[str, dict[str, _Tail]] = {}
+
+    def nodes_changed(self, run_id: str, snapshot: Snapshot, nodes: Iterable[Node]) -> None:
+        """Begin with pods that run or failed; let those that ended run out."""
+        for node in nodes:
+            if node.type != "Pod":
+                continue
+            tails = self._tails.setdefault(run_id, {})
+            tail = tails.get(node.id)
+            if tail is None and (node.phase == "Running" or node.failed):
+                name = node.label(snapshot.name)
+                step = name.rpartition("(")[0] if node.retried else name
+                tail = _Tail(run_id, snapshot.name, snapshot.pod_name(node), step)
+                tails[node.id] = tail
+                tail.task = self._tasks.spawn(self._read(tail), name=f"logs {tail.pod}")
+            if tail is not None and node.ended:
+                tail.failed = node.failed
+                tail.ended.set()
+
+    async def drain(self, run_id: str, *, within: float = 5.0) -> Mapping[str, str]:
+        """Wait until the run's pods are read, and give the last line of each node."""
+        tails = self._tails.pop(run_id, {})
+        tasks = [tail.task for tail in tails.values() if tail.task is not None]
+        for tail in tails.values():
+            tail.ended.set()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=within)
+            for task in late:
+                task.cancel()
+        return {node_id: tail.last_line for node_id, tail in tails.items() if tail.last_line}
+
+    async def _read(self, tail: _Tail) -> None:
+        late = self._slots.locked()
+        backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=5.0)
+        async with self._slots:
+            if late and tail.ended.is_set() and not tail.failed:
+                return  # it waited its turn and went well: not worth a stream
+            while True:
+                follow = not tail.ended.is_set()
+                try:
+                    await self._stream(tail, follow=follow)
+                except BridgeError as error:
+                    _log.info(
+                        "pod log interrupted", extra={"pod": tail.pod, "reason": error.detail}
+                    )
+                if not follow:
+                    return
+                if not tail.ended.is_set():
+                    await backoff.wait()
+
+    async def _stream(self, tail: _Tail, *, follow: bool) -> None:
+        reading = asyncio.ensure_future(self._lines(tail, follow=follow))
+        ending = asyncio.ensure_future(self._run_out(tail))
+        try:
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        finally:
+            for task in (reading, ending):
+                task.cancel()
+            await asyncio.gather(reading, ending, return_exceptions=True)
+
+    async def _run_out(self, tail: _Tail) -> None:
+        await tail.ended.wait()
+        await self._clock.sleep(_GRACE)
+
+    async def _lines(self, tail: _Tail, *, follow: bool) -> None:
+        last = None if follow else _TAIL if tail.failed else _MOST_LINES
+        async with self._engine.logs(
+            tail.workflow, pod=tail.pod, follow=follow, tail=last
+        ) as batches:
+            async for batch in batches:
+                self._tell_batch(tail, batch)
+
+    def _tell_batch(self, tail: _Tail, batch: tuple[PodLine, ...]) -> None:
+        cursor = self._cursor(tail.run_id, tail.pod)
+        fresh = [line for line in batch if not line.time or line.time > cursor]
+        spoken = [clean(line.text) for line in fresh if not is_executor_line(line.text)]
+        spoken = [text for text in spoken if text]
+        if not spoken:
+            return
+        tail.last_line = spoken[-1]
+        room = _MOST_LINES - tail.lines
+        tail.lines += len(spoken)
+        drafts = [
+            log(f"{tail.step} | {text}", source="pod", step=tail.step) for text in spoken[:room]
+        ]
+        if 0 <= room < len(spoken):
+            drafts.append(log(f"{tail.step} | … more lines are in Argo only", level="warn"))
+        newest = max((line.time for line in fresh), default=cursor)
+        if drafts:
+            self._tell(tail.run_id, tail.pod, newest, drafts)

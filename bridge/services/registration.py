@@ -1,0 +1,157 @@
+"""From a succeeded workflow to an entity that the catalog shows.
+
+Knows that registration is done when the catalog shows this run's document, and is tried until
+then: a run in *registering* is visible and never given up. Must not know the catalog's HTTP.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bridge.domain.entities import ENTITY_RUN_ANNOTATION, EntityDocument
+from bridge.domain.errors import (
+    BridgeError,
+    CatalogRejected,
+    CatalogUnavailable,
+    EntityConflict,
+    StoreUnavailable,
+)
+from bridge.domain.events import duration, log
+from bridge.domain.mapping import Site, WorkflowFacts, entity_of, roots_of
+from bridge.domain.runs import Run, RunError, RunStatus
+from bridge.ports import Catalog, Chance, Clock, RunStore, WorkflowEngine
+from bridge.services.actions import Actions
+from bridge.services.backoff import Backoff
+from bridge.services.journal import Journal
+
+_log = logging.getLogger(__name__)
+
+
+class Registrar:
+    """Puts the entities of succeeded runs into the catalog, or takes them out."""
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        journal: Journal,
+        actions: Actions,
+        catalog: Catalog | None,
+        engines: Mapping[str, WorkflowEngine],
+        clock: Clock,
+        chance: Chance,
+        site: Site,
+        base_entities: tuple[EntityDocument, ...] = (),
+        visible_within: float = 30.0,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._actions = actions
+        self._catalog = catalog
+        self._engines = engines
+        self._clock = clock
+        self._chance = chance
+        self._site = site
+        self._base_entities = base_entities
+        self._visible_within = visible_within
+        self._base_registered = False
+
+    async def register(self, run_id: str) -> None:
+        """Bring a run from *registering* to its end, however long the catalog is away."""
+        backoff = Backoff(clock=self._clock, chance=self._chance, first=1.0, longest=30.0)
+        told = ""
+        while True:
+            try:
+                run = await self._store.run(run_id)
+                if not run.finished:
+                    await self._attempt(run)
+            except EntityConflict as error:
+                await self._journal.end(run, status=RunStatus.FAILED, error=RunError.of(error))
+                return
+            except (CatalogUnavailable, CatalogRejected, StoreUnavailable) as error:
+                if error.detail != told and not isinstance(error, StoreUnavailable):
+                    told = error.detail
+                    await self._journal.say(
+                        run_id, f"{error.detail}; registration is tried again", level="warn"
+                    )
+                await backoff.wait()
+            else:
+                return
+
+    async def _attempt(self, run: Run) -> None:
+        definition = await self._actions.definition_of(run)
+        url = self._engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
+        facts = WorkflowFacts(url=url, outputs=run.outputs)
+        roots = roots_of(run, definition=definition, site=self._site, workflow=facts)
+        entity = entity_of(definition, roots=roots, run_id=run.id)
+        if entity is None or definition.spec.catalog is None:
+            await self._journal.end(run, status=RunStatus.SUCCEEDED)
+        elif definition.spec.catalog.mode == "remove":
+            await self._remove(run, entity)
+        else:
+            await self._upsert(run, entity)
+
+    async def _upsert(self, run: Run, entity: EntityDocument) -> None:
+        if self._catalog is None:
+            await self._store.put_entity(entity, now=self._clock.now())
+            await self._journal.say(
+                run.id, f"no Backstage catalog is configured; {entity.path} serves {entity.ref}"
+            )
+        else:
+            shown = await self._catalog.entity(entity.ref)
+            if shown is not None and not self._catalog.owns(shown):
+                raise EntityConflict(
+                    f"The work is done, but the catalog already has a {entity.ref} that the "
+                    "bridge did not make; rename or remove that entity, then ask again."
+                )
+            await self._store.put_entity(entity, now=self._clock.now())
+            await self._show(self._catalog, run, entity)
+        registered = replace(run, entity_ref=str(entity.ref))
+        await self._journal.end(registered, status=RunStatus.SUCCEEDED)
+
+    async def _show(self, catalog: Catalog, run: Run, entity: EntityDocument) -> None:
+        started = self._clock.monotonic()
+        await self._journal.say(run.id, f"● registering {entity.ref} in the catalog")
+        await self._register_base(catalog)
+        await catalog.register(entity)
+        deadline = started + self._visible_within
+        while not _shows(await catalog.entity(entity.ref), run):
+            if self._clock.monotonic() > deadline:
+                raise CatalogUnavailable(
+                    f"The catalog took the location of {entity.ref} but does not show the entity "
+                    f"after {duration(self._visible_within)}"
+                )
+            await self._clock.sleep(0.25)
+        took = duration(round(self._clock.monotonic() - started, 1))
+        await self._journal.write(run.id, log(f"✓ {entity.ref} is in the catalog ({took})"))
+
+    async def _register_base(self, catalog: Catalog) -> None:
+        """The cluster and the like, once per process, so that no relation dangles."""
+        if self._base_registered:
+            return
+        for entity in self._base_entities:
+            shown = await catalog.entity(entity.ref)
+            if shown is None:
+                await catalog.register(entity)
+        self._base_registered = True
+
+    async def _remove(self, run: Run, entity: EntityDocument) -> None:
+        await self._store.remove_entity(entity.ref)
+        await self._journal.say(run.id, f"✓ {entity.ref} leaves the catalog")
+        await self._journal.end(run, status=RunStatus.SUCCEEDED)
+
+    async def serve_base_entities(self) -> None:
+        """Make the documents that are no run's available at their addresses."""
+        for entity in self._base_entities:
+            try:
+                await self._store.put_entity(entity, now=self._clock.now())
+            except BridgeError as error:
+                _log.warning("cannot store entity", extra={"code": error.code})
+
+
+def _shows(shown: Mapping[str, object] | None, run: Run) -> bool:
+    metadata = (shown or {}).get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    return isinstance(annotations, Mapping) and annotations.get(ENTITY_RUN_ANNOTATION) == run.id
