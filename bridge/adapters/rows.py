@@ -6,10 +6,9 @@ Knows which columns are JSON and which are times. Must not know any database.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from bridge.domain.events import Event, EventDraft
 from bridge.domain.runs import Run, RunContext, RunError, RunStatus
@@ -19,6 +18,14 @@ EVENT_COLUMNS = ("run_id", "seq", "time", "type", "level", "message", "data")
 
 _JSON = frozenset({"input", "context", "outputs", "error", "state"})
 _TIMES = frozenset({"created_at", "updated_at", "finished_at", "cancel_requested_at"})
+
+
+class Row(Protocol):
+    """A row of any database: columns by name."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """The value of a column."""
+        ...
 
 
 def column_value(name: str, value: Any) -> Any:
@@ -39,7 +46,7 @@ def run_to_row(run: Run) -> tuple[Any, ...]:
     return tuple(column_value(name, getattr(run, name)) for name in RUN_COLUMNS)
 
 
-def row_to_run(row: Mapping[str, Any]) -> Run:
+def row_to_run(row: Row) -> Run:
     """A run from a row that has RUN_COLUMNS."""
     values = {name: row[name] for name in RUN_COLUMNS}
     for name in _JSON:
@@ -66,7 +73,7 @@ def event_to_row(event: Event) -> tuple[Any, ...]:
     )
 
 
-def row_to_event(row: Mapping[str, Any]) -> Event:
+def row_to_event(row: Row) -> Event:
     """An event from a row that has EVENT_COLUMNS."""
     draft = EventDraft(row["type"], row["message"], row["level"], json.loads(row["data"]))
     return Event(row["run_id"], row["seq"], datetime.fromisoformat(row["time"]), draft)

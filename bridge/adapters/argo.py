@@ -1,0 +1,303 @@
+"""The Argo Server as a WorkflowEngine.
+
+Knows its REST surface (research/argo, sections 1 and 7): create and never ``/submit``, one
+shared watch on our own label, ``Accept: text/event-stream`` exactly, ``fields`` with ``error`` in
+it. Must not know runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from bridge.adapters.argo_answers import (
+    Call,
+    WatchRotated,
+    error_of,
+    frame_failure,
+    is_completed_shutdown,
+    read_failure,
+)
+from bridge.adapters.http import (
+    HttpClient,
+    HttpError,
+    HttpResponse,
+    Token,
+    authorization,
+    stream_timeout,
+)
+from bridge.domain.errors import EngineError, EngineUnavailable, WorkflowGone
+from bridge.domain.frames import LineSplitter, data_of
+from bridge.domain.logs import PodLine, parse_line
+from bridge.domain.workflows import Snapshot
+from bridge.ports import Listing, WatchEvent
+
+_EVENT_STREAM = {"Accept": "text/event-stream"}
+_PAGE = 500
+_MAX_BODY = 64 * 1024
+
+_OBJECT = ["metadata.name", "metadata.uid", "metadata.resourceVersion", "metadata.labels", "spec.suspend", "spec.shutdown", "status.phase", "status.message", "status.progress", "status.startedAt", "status.finishedAt", "status.outputs", "status.nodes"]
+_WATCH_FIELDS = ",".join(["error", "result.type", *(f"result.object.{path}" for path in _OBJECT)])
+_LIST_FIELDS = ",".join(["metadata", *(f"items.{path}" for path in _OBJECT)])
+_GET_FIELDS = ",".join(_OBJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class ArgoTarget:
+    """One Argo server and namespace.
+
+    ``silence`` is how long a stream may say nothing: its first bytes may be 15 s away and
+    keep-alives come every 15 s (argo-recordings, 1.2), so three of them.
+    """
+
+    namespace: str
+    label_selector: str
+    ui_url: str | None = None
+    silence: float = 45.0
+
+
+class ArgoEngine:
+    """A WorkflowEngine over HTTP. Control calls and streams use connections of their own."""
+
+    def __init__(
+        self, target: ArgoTarget, *, control: HttpClient, streams: HttpClient, token: Token
+    ) -> None:
+        self._target = target
+        self._control = control
+        self._streams = streams
+        self._token = token
+        self._workflows = f"/api/v1/workflows/{quote(target.namespace, safe='')}"
+        self._events = f"/api/v1/workflow-events/{quote(target.namespace, safe='')}"
+
+    @property
+    def namespace(self) -> str:
+        """See WorkflowEngine."""
+        return self._target.namespace
+
+    # --- unary calls -------------------------------------------------------------------------
+
+    async def create(self, workflow: Mapping[str, Any]) -> Snapshot:
+        """See WorkflowEngine."""
+        body = {"namespace": self._target.namespace, "workflow": dict(workflow)}
+        return Snapshot(await self._call("create", "POST", self._workflows, body=body))
+
+    async def get(self, name: str, *, uid: str | None = None) -> Snapshot:
+        """See WorkflowEngine."""
+        query = {"fields": _GET_FIELDS}
+        if uid:
+            query["uid"] = uid
+        return Snapshot(await self._call("get", "GET", self._path(name), query=query))
+
+    async def list(self) -> Listing:
+        """See WorkflowEngine."""
+        snapshots: list[Snapshot] = []
+        version, offset = "", ""
+        while True:
+            query = {
+                "listOptions.labelSelector": self._target.label_selector,
+                "listOptions.limit": str(_PAGE),
+                "fields": _LIST_FIELDS,
+                **({"listOptions.continue": offset} if offset else {}),
+            }
+            page = await self._call("list", "GET", self._workflows, query=query)
+            snapshots.extend(Snapshot(item) for item in page.get("items") or ())
+            metadata = page.get("metadata") or {}
+            # The first page's version: what changes while we page is then seen by the watch.
+            version = version or str(metadata.get("resourceVersion", ""))
+            offset = str(metadata.get("continue") or "")
+            if not offset:
+                return Listing(tuple(snapshots), version)
+
+    async def stop(self, name: str, *, terminate: bool = False) -> None:
+        """See WorkflowEngine."""
+        verb = "terminate" if terminate else "stop"
+        try:
+            await self._call("control", "PUT", f"{self._path(name)}/{verb}", body={})
+        except EngineError as error:
+            if not is_completed_shutdown(error):
+                raise
+
+    async def delete(self, name: str) -> None:
+        """See WorkflowEngine."""
+        try:
+            await self._call("delete", "DELETE", self._path(name))
+        except WorkflowGone:
+            return
+
+    async def ping(self) -> None:
+        """See WorkflowEngine."""
+        query = {
+            "listOptions.labelSelector": self._target.label_selector,
+            "listOptions.limit": "1",
+            "fields": "metadata",
+        }
+        await self._call("ping", "GET", self._workflows, query=query)
+
+    def url(self, name: str, *, uid: str | None) -> str | None:
+        """See WorkflowEngine."""
+        if self._target.ui_url is None:
+            return None
+        place = f"{quote(self._target.namespace, safe='')}/{quote(name, safe='')}"
+        query = f"?uid={quote(uid, safe='')}" if uid else ""
+        return f"{self._target.ui_url.rstrip('/')}/workflows/{place}{query}"
+
+    def _path(self, name: str) -> str:
+        return f"{self._workflows}/{quote(name, safe='')}"
+
+    async def _call(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            response = await self._control.request(
+                method, path, params=query, json=body, headers=authorization(self._token)
+            )
+        except HttpError as error:
+            raise _unreachable(error) from error
+        return _json_of(call, response)
+
+    # --- streams -----------------------------------------------------------------------------
+
+    def watch(
+        self, *, resource_version: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        """See WorkflowEngine."""
+        query = {
+            "listOptions.labelSelector": self._target.label_selector,
+            "listOptions.allowWatchBookmarks": "true",
+            "fields": _WATCH_FIELDS,
+            **({"listOptions.resourceVersion": resource_version} if resource_version else {}),
+        }
+        return self._watching(query)
+
+    @asynccontextmanager
+    async def _watching(self, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        async with self._stream("watch", self._events, query) as frames:
+            yield (
+                WatchEvent(frame["result"]["type"], Snapshot(frame["result"].get("object") or {}))
+                async for frame in frames
+                if "type" in (frame.get("result") or {})
+            )
+
+    def logs(
+        self, workflow: str, *, pod: str, follow: bool, tail: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[PodLine, ...]]]:
+        """See WorkflowEngine."""
+        query = {
+            "podName": pod,
+            "logOptions.container": "main",
+            "logOptions.timestamps": "true",
+            "logOptions.follow": "true" if follow else "false",
+            **({"logOptions.tailLines": str(tail)} if tail is not None else {}),
+        }
+        return self._log_lines(f"{self._path(workflow)}/log", query)
+
+    @asynccontextmanager
+    async def _log_lines(
+        self, path: str, query: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[tuple[PodLine, ...]]]:
+        async with self._batches("log", path, query) as batches:
+            yield (
+                tuple(
+                    parse_line(str((frame.get("result") or {}).get("content", "")))
+                    for frame in batch
+                )
+                async for batch in batches
+            )
+
+    @asynccontextmanager
+    async def _stream(
+        self, call: Call, path: str, query: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        async with self._batches(call, path, query) as batches:
+            yield (frame async for batch in batches for frame in batch)
+
+    @asynccontextmanager
+    async def _batches(
+        self, call: Call, path: str, query: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[list[dict[str, Any]]]]:
+        """Decoded frames, as many as each chunk completes."""
+        headers = {**_EVENT_STREAM, **authorization(self._token)}
+        timeout = stream_timeout(read=self._target.silence)
+        try:
+            async with self._streams.stream(
+                "GET", path, params=query, headers=headers, timeout=timeout
+            ) as response:
+                yield _frames(call, response)
+        except HttpError as error:
+            raise _unreachable(error) from error
+
+
+async def _frames(call: Call, response: HttpResponse) -> AsyncIterator[list[dict[str, Any]]]:
+    try:
+        if response.status_code != 200:  # noqa: PLR2004 - Argo knows no other success
+            raise _refused(call, response, await response.aread())
+        lines = LineSplitter()
+        async for chunk in response.aiter_bytes():
+            batch, failed = _decode(call, lines.feed(chunk))
+            if batch:
+                yield batch
+            if failed is not None:
+                raise failed
+        _, failed = _decode(call, iter([lines.rest()]))
+        if failed is not None:
+            raise failed
+    except WatchRotated:
+        return
+    except ValueError as error:
+        raise EngineUnavailable(f"Argo's stream cannot be read: {error}") from error
+    except HttpError as error:
+        raise _unreachable(error) from error
+
+
+def _decode(
+    call: Call, lines: AsyncIterator[bytes] | Any
+) -> tuple[list[dict[str, Any]], Exception | None]:
+    """The frames of some lines, up to the first failure."""
+    batch: list[dict[str, Any]] = []
+    for line in lines:
+        data = data_of(line)
+        if data is None:
+            continue
+        frame = json.loads(data)
+        failure = frame_failure(frame)
+        if failure is None:
+            batch.append(frame)
+            continue
+        try:
+            return batch, error_of(call, failure)
+        except WatchRotated as rotated:
+            return batch, rotated
+    return batch, None
+
+
+def _refused(call: Call, response: HttpResponse, body: bytes) -> EngineError:
+    content_type = response.headers.get("content-type", "")
+    failure = read_failure(response.status_code, content_type=content_type, body=body[:_MAX_BODY])
+    return error_of(call, failure)
+
+
+def _json_of(call: Call, response: HttpResponse) -> dict[str, Any]:
+    if response.status_code != 200:  # noqa: PLR2004 - Argo knows no other success
+        raise _refused(call, response, response.content)
+    try:
+        value = json.loads(response.content)
+    except ValueError as error:
+        raise _refused(call, response, response.content) from error
+    if not isinstance(value, dict):
+        raise EngineUnavailable("Argo answered with JSON that is not an object")
+    return value
+
+
+def _unreachable(error: Exception) -> EngineUnavailable:
+    reason = str(error) or type(error).__name__
+    return EngineUnavailable(f"Argo is not reachable ({reason})")

@@ -1,0 +1,47 @@
+"""Definitions from folders: one folder an action, ``action.yaml`` in each.
+
+Knows files. Must not know what a definition means; a bad file never takes the others down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridge.domain.actions import ActionDefinition
+from bridge.domain.definitions import MAX_DEFINITION_BYTES, Catalogue, merge, parse_definition
+from bridge.domain.errors import DefinitionInvalid
+
+
+class DefinitionFolders:
+    """Every ``*/action.yaml`` below some roots."""
+
+    def __init__(self, roots: tuple[Path, ...]) -> None:
+        self._roots = roots
+
+    def load(self, *, last_good: Catalogue) -> Catalogue:
+        """See DefinitionSource."""
+        return merge(self._outcomes(), last_good=last_good)
+
+    def _outcomes(self) -> Iterator[tuple[str, ActionDefinition | DefinitionInvalid]]:
+        for root in self._roots:
+            paths = sorted(root.glob("*/action.yaml"))
+            if not paths:
+                message = f"no */action.yaml below {root}; set BRIDGE_ACTIONS to the actions folder"
+                yield str(root), DefinitionInvalid(message, file=str(root), line=0)
+            for path in paths:
+                file = f"{path.parent.name}/{path.name}"
+                try:
+                    yield file, parse_definition(_read(path, file), file=file)
+                except DefinitionInvalid as error:
+                    yield file, error
+
+
+def _read(path: Path, file: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_DEFINITION_BYTES + 1).decode()
+    except OSError as error:
+        raise DefinitionInvalid(f"cannot be read: {error.strerror}", file=file, line=0) from error
+    except UnicodeDecodeError as error:
+        raise DefinitionInvalid("is not UTF-8 text", file=file, line=0) from error

@@ -1,0 +1,68 @@
+"""The one place that names the HTTP client (ADR 0001).
+
+Knows httpx and our timeouts. Must not know any peer. A swap of the client is this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from bridge.domain.errors import SettingsInvalid
+
+HttpClient = httpx.AsyncClient
+HttpResponse = httpx.Response
+HttpError = httpx.HTTPError
+InvalidUrl = httpx.InvalidURL
+
+CONNECT_SECONDS = 5.0
+Token = Callable[[], str | None]
+
+
+def client(base_url: str, *, timeout: float, connections: int, verify: bool = True) -> HttpClient:
+    """A client for one configured peer: no redirects, no environment proxies.
+
+    Args:
+        base_url: The peer's address, from the settings only.
+        timeout: Seconds for a whole unary answer to begin and for each of its parts.
+        connections: How many may be open at a time.
+        verify: Whether TLS certificates are checked.
+    """
+    return httpx.AsyncClient(
+        base_url=base_url,
+        follow_redirects=False,
+        trust_env=False,
+        verify=verify,
+        timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+    )
+
+
+def stream_timeout(*, read: float) -> httpx.Timeout:
+    """For streams: *read* is the longest silence, the first byte included."""
+    return httpx.Timeout(read, connect=CONNECT_SECONDS)
+
+
+def token_source(*, value: str | None, file: Path | None) -> Token:
+    """A bearer token, read again from its file at each use, because tokens rotate.
+
+    The returned function raises SettingsInvalid when the file cannot be read.
+    """
+
+    def read() -> str | None:
+        if file is None:
+            return value
+        try:
+            return file.read_text().strip()
+        except OSError as error:
+            raise SettingsInvalid(f"the token file {file} cannot be read: {error}") from error
+
+    return read
+
+
+def authorization(token: Token) -> dict[str, str]:
+    """The header for a bearer token, or none."""
+    text = token()
+    return {"Authorization": f"Bearer {text}"} if text else {}
