@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from bridge.localargo.paths import PathError, follow
+
 Function = Callable[..., Any]
 
 _MAX_TEXT = 1_000_000
@@ -73,24 +75,10 @@ def show(value: Any) -> str:
 
 def jsonpath(text: str, path: str) -> Any:
     """Return what `path` (`$.a.b[0]['c-d']`) selects in the JSON `text`, else OperandError."""
-    value = from_json(text)
-    for key in path_keys(path.removeprefix("$")):
-        value = _child(value, key, path)
-    return value
-
-
-def path_keys(path: str) -> list[str | int]:
-    """Split `.a.b[0]['c-d']` into its keys; raise OperandError for wildcards and filters."""
-    keys: list[str | int] = []
-    rest = path if path.startswith((".", "[")) or not path else f".{path}"
-    while rest:
-        if rest.startswith("["):
-            inside, closed, rest = rest[1:].partition("]")
-            keys.append(_bracket_key(inside, path) if closed else _bad_path(path))
-            continue
-        key, rest = _dotted_key(rest[1:])
-        keys.append(key or _bad_path(path))
-    return keys
+    try:
+        return follow(from_json(text), path.removeprefix("$"))
+    except PathError as error:
+        raise OperandError(str(error)) from error
 
 
 def from_json(text: str) -> Any:
@@ -101,33 +89,6 @@ def from_json(text: str) -> Any:
         raise OperandError("exceeded max depth") from None
     except ValueError:
         raise OperandError("unexpected end of JSON input") from None
-
-
-def _dotted_key(text: str) -> tuple[str, str]:
-    length = 0
-    while length < len(text) and text[length] not in ".[":
-        length += 2 if text[length] == "\\" else 1
-    return text[:length].replace("\\", ""), text[length:]
-
-
-def _bracket_key(inside: str, path: str) -> str | int:
-    if len(inside) > 1 and inside[0] == inside[-1] and inside[0] in "'\"":
-        return inside[1:-1]
-    if inside.isascii() and inside.isdigit():
-        return int(inside[:9])
-    return _bad_path(path)
-
-
-def _bad_path(path: str) -> str:
-    raise OperandError(f"the embedded Argo does not follow the path {path}")
-
-
-def _child(value: Any, key: str | int, path: str) -> Any:
-    if isinstance(value, Mapping) and key in value:
-        return value[key]
-    if isinstance(value, list) and isinstance(key, int) and key < len(value):
-        return value[key]
-    raise OperandError(f"key: invalid token key '{key}' not found in {path}")
 
 
 def _json_string(text: str) -> str:

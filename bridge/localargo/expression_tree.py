@@ -45,9 +45,14 @@ _UNARY = {"not": 50, "!": 50, "-": 90, "+": 90}
 _NEGATABLE = frozenset({"in", "matches", "contains", "startsWith", "endsWith"})
 _ORDER = frozenset({"<", ">", "<=", ">="})
 _CONSTANTS = {"true": True, "false": False, "nil": None}
-_PREDICATES = frozenset(
-    {"all", "none", "any", "one", "filter", "map", "count", "sum", "find", "groupBy", "sortBy"}
+_OTHER_BUILTINS = (
+    "abs all any bitand bitnand bitnot bitor bitshl bitshr bitushr bitxor ceil concat count date "
+    "duration filter find findIndex findLast findLastIndex first flatten floor fromBase64 "
+    "fromPairs get groupBy hasPrefix hasSuffix indexOf keys last lastIndexOf map max mean median "
+    "min none now one reduce repeat replace reverse round sort sortBy splitAfter sum take timezone "
+    "toBase64 toPairs trimPrefix trimSuffix type uniq values"
 )
+_UNSUPPORTED_FUNCTIONS = frozenset(_OTHER_BUILTINS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +271,7 @@ class _Parser:
             self._advance()
             if token.text in _CONSTANTS:
                 return Constant(_CONSTANTS[token.text], token.at)
-            if token.text in _PREDICATES and self._at("("):
+            if token.text in _UNSUPPORTED_FUNCTIONS and self._at("("):
                 raise UnsupportedExpressionError(
                     f"the embedded Argo does not evaluate the function {token.text}",
                     source=self._source,

@@ -7,6 +7,7 @@ the environment Argo gives it). Nothing but ExpressionError leaves this module.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -133,7 +134,7 @@ class _Evaluator:
         return self._by_kind[type(node)](node)
 
     def _condition(self, node: Conditional) -> Any:
-        test = self._boolean(self.value(node.test), node.test)
+        test = self._boolean(self.value(node.test), node)
         return self.value(node.then if test else node.otherwise)
 
     def _list(self, node: ListOf) -> list[Any]:
@@ -174,9 +175,8 @@ class _Evaluator:
 
     def _boolean(self, value: Any, node: Node) -> bool:
         if not isinstance(value, bool):
-            raise self._fail(
-                f"interface conversion: interface {{}} is {type_name(value)}, not bool", node
-            )
+            kind = type_name(value).strip("<>")
+            raise self._fail(f"interface conversion: interface {{}} is {kind}, not bool", node)
         return value
 
     def _binary(self, node: Binary) -> Any:
@@ -184,8 +184,8 @@ class _Evaluator:
         if node.operator == "??":
             return self.value(node.right) if left is None else left
         if node.operator in ("&&", "||"):
-            decided = self._boolean(left, node.left) == (node.operator == "||")
-            return left if decided else self._boolean(self.value(node.right), node.right)
+            decided = self._boolean(left, node) == (node.operator == "||")
+            return left if decided else self.value(node.right)
         right = self.value(node.right)
         if node.operator in ("==", "!="):
             self._comparable(node, left, right)
@@ -195,29 +195,40 @@ class _Evaluator:
         return self._operate(node, left, right)
 
     def _comparable(self, node: Binary, left: Any, right: Any) -> None:
-        """Refuse two constants of different types, which expr-lang finds when it compiles."""
-        both = isinstance(node.left, Constant) and isinstance(node.right, Constant)
-        if both and None not in (left, right) and _family(left) != _family(right):
+        """Refuse what expr-lang refuses when it compiles: two sides known to differ in type."""
+        known = self._known_type(node.left) and self._known_type(node.right)
+        if known and None not in (left, right) and _family(left) != _family(right):
             raise self._mismatch(node, left, right)
 
+    def _known_type(self, node: Node) -> bool:
+        """Tell whether the type is known before evaluation: constants and first names."""
+        return isinstance(node, Constant | Name)
+
     def _mismatch(self, node: Binary, left: Any, right: Any) -> ExpressionError:
-        types = f"{type_name(left)} and {type_name(right)}"
-        return self._fail(f"invalid operation: {node.operator} (mismatched types {types})", node)
+        names, operator = (type_name(left), type_name(right)), node.operator
+        if self._known_type(node.left) and self._known_type(node.right):
+            reason = f"{operator} (mismatched types {names[0]} and {names[1]})"
+        else:
+            reason = f"{names[0]} {operator} {names[1]}"
+        return self._fail(f"invalid operation: {reason}", node)
 
     def _contained(self, node: Binary, left: Any, right: Any) -> bool:
         if right is None:
             return False
-        if isinstance(right, Mapping):
-            return left in right if isinstance(left, str) else False
         if isinstance(right, list):
             return any(_equal(left, item) for item in right)
-        raise self._fail(f'operator "in" not defined on {type_name(right)}', node)
+        if not isinstance(right, Mapping):
+            raise self._fail(f'operator "in" not defined on {type_name(right)}', node)
+        if left is not None and not isinstance(left, str):
+            raise self._fail(f"cannot use {type_name(left)} as type string in map key", node)
+        return left in right
 
     def _operate(self, node: Binary, left: Any, right: Any) -> Any:
         texts = isinstance(left, str) and isinstance(right, str)
         numbers = _is_number(left) and _is_number(right)
         operate = _TEXT.get(node.operator) if texts else None
-        operate = operate or (_NUMERIC.get(node.operator) if numbers else None)
+        if numbers:
+            operate = _NUMERIC.get(node.operator)
         if operate is None:
             raise self._mismatch(node, left, right)
         try:
@@ -271,9 +282,9 @@ def _wrapped(value: Any) -> Any:
 
 
 def _divide(left: float, right: float) -> float:
-    if right == 0:
-        raise OperandError("json: unsupported value: +Inf")
-    return left / right
+    if right:
+        return left / right
+    return math.copysign(math.inf, left) if left else math.nan
 
 
 def _modulo(left: Any, right: Any) -> int:

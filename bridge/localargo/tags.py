@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.localargo.expression_functions import ADDED
+from bridge.localargo.expression_functions import ADDED, OperandError
 from bridge.localargo.expressions import (
     ExpressionError,
     ExpressionSyntaxError,
@@ -128,12 +128,12 @@ def check_expressions(template: Any) -> None:
 
     For the arguments of a new workflow, and to refuse templates that use what is not evaluated.
     """
-    for tag in simple_and_expression_tags(template):
+    for tag in tags_of(template):
         if tag.startswith("="):
             _names(_expression(tag))
 
 
-def simple_and_expression_tags(template: Any) -> Iterator[str]:
+def tags_of(template: Any) -> Iterator[str]:
     """Yield the inside of each tag of the JSON-like `template`, as Argo's scanner cuts them."""
     found: list[str] = []
 
@@ -189,7 +189,7 @@ def _evaluated(tag: str, env: Mapping[str, Any], strict: Sequence[str]) -> str:
     try:
         value = evaluate(source, env)
         inserted = _inserted(value) if value is not None else None
-    except ExpressionError as error:
+    except (ExpressionError, OperandError) as error:
         if missing:
             return unresolved
         raise TagError(f"failed to evaluate expression: {error}") from error
