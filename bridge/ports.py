@@ -191,7 +191,7 @@ class WorkflowEngine(Protocol):
         """The workflow, live or archived. Raises WorkflowGone."""
         ...
 
-    async def list(self) -> Listing:
+    async def listing(self) -> Listing:
         """All workflows of this bridge."""
         ...
 

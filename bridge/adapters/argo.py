@@ -8,9 +8,10 @@ it. Must not know runs.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -40,7 +41,21 @@ _EVENT_STREAM = {"Accept": "text/event-stream"}
 _PAGE = 500
 _MAX_BODY = 64 * 1024
 
-_OBJECT = ["metadata.name", "metadata.uid", "metadata.resourceVersion", "metadata.labels", "spec.suspend", "spec.shutdown", "status.phase", "status.message", "status.progress", "status.startedAt", "status.finishedAt", "status.outputs", "status.nodes"]
+_OBJECT = (
+    "metadata.name",
+    "metadata.uid",
+    "metadata.resourceVersion",
+    "metadata.labels",
+    "spec.suspend",
+    "spec.shutdown",
+    "status.phase",
+    "status.message",
+    "status.progress",
+    "status.startedAt",
+    "status.finishedAt",
+    "status.outputs",
+    "status.nodes",
+)
 _WATCH_FIELDS = ",".join(["error", "result.type", *(f"result.object.{path}" for path in _OBJECT)])
 _LIST_FIELDS = ",".join(["metadata", *(f"items.{path}" for path in _OBJECT)])
 _GET_FIELDS = ",".join(_OBJECT)
@@ -92,7 +107,7 @@ class ArgoEngine:
             query["uid"] = uid
         return Snapshot(await self._call("get", "GET", self._path(name), query=query))
 
-    async def list(self) -> Listing:
+    async def listing(self) -> Listing:
         """See WorkflowEngine."""
         snapshots: list[Snapshot] = []
         version, offset = "", ""
@@ -239,7 +254,7 @@ class ArgoEngine:
 
 async def _frames(call: Call, response: HttpResponse) -> AsyncIterator[list[dict[str, Any]]]:
     try:
-        if response.status_code != 200:  # noqa: PLR2004 - Argo knows no other success
+        if response.status_code != HTTPStatus.OK:
             raise _refused(call, response, await response.aread())
         lines = LineSplitter()
         async for chunk in response.aiter_bytes():
@@ -248,7 +263,7 @@ async def _frames(call: Call, response: HttpResponse) -> AsyncIterator[list[dict
                 yield batch
             if failed is not None:
                 raise failed
-        _, failed = _decode(call, iter([lines.rest()]))
+        _, failed = _decode(call, [lines.rest()])
         if failed is not None:
             raise failed
     except WatchRotated:
@@ -259,9 +274,7 @@ async def _frames(call: Call, response: HttpResponse) -> AsyncIterator[list[dict
         raise _unreachable(error) from error
 
 
-def _decode(
-    call: Call, lines: AsyncIterator[bytes] | Any
-) -> tuple[list[dict[str, Any]], Exception | None]:
+def _decode(call: Call, lines: Iterable[bytes]) -> tuple[list[dict[str, Any]], Exception | None]:
     """The frames of some lines, up to the first failure."""
     batch: list[dict[str, Any]] = []
     for line in lines:
@@ -287,7 +300,7 @@ def _refused(call: Call, response: HttpResponse, body: bytes) -> EngineError:
 
 
 def _json_of(call: Call, response: HttpResponse) -> dict[str, Any]:
-    if response.status_code != 200:  # noqa: PLR2004 - Argo knows no other success
+    if response.status_code != HTTPStatus.OK:
         raise _refused(call, response, response.content)
     try:
         value = json.loads(response.content)

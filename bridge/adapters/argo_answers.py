@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Literal
 
 from bridge.domain.errors import (
@@ -80,7 +81,7 @@ def error_of(call: Call, failure: Failure) -> EngineError:
     status, message = failure.status, failure.message
     if not failure.is_json:
         return _not_json(status, message)
-    if status == 429 and message == "EOF":  # noqa: PLR2004 - HTTP statuses are names here
+    if status == HTTPStatus.TOO_MANY_REQUESTS and message == "EOF":
         raise WatchRotated
     if message.startswith("timed out waiting for the condition") and call == "control":
         return EngineConflict(f"Argo did not apply it: {message}")
@@ -91,7 +92,7 @@ def error_of(call: Call, failure: Failure) -> EngineError:
 
 
 def _not_json(status: int, message: str) -> EngineError:
-    if status == 429:  # noqa: PLR2004
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return EngineUnavailable(
             "Argo limits the rate of requests", retry_after=_RATE_LIMIT_SECONDS
         )

@@ -128,7 +128,7 @@ class Follower:
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.2, longest=15.0)
         while True:
             try:
-                listing = await self._engine.list()
+                listing = await self._engine.listing()
                 self._reconcile(listing.snapshots)
                 self.connected = True
                 backoff.reset()

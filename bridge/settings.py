@@ -1,0 +1,192 @@
+"""What can be configured: one class, environment variables ``BRIDGE_*``, secrets from files too.
+
+Knows names, defaults and which combinations must not start. docs/reference/settings.md lists
+every one (tested). Must not know what the parts do with them.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bridge.domain.errors import SettingsInvalid
+
+
+def _split(text: object) -> object:
+    return (
+        tuple(part.strip() for part in text.split(",") if part.strip())
+        if isinstance(text, str)
+        else text
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of ``bridge serve``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BRIDGE_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    # --- serving
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
+    public_url: str = Field(
+        default="",
+        description="Address under which Backstage reaches the bridge; default http://HOST:PORT.",
+    )
+    instance: str = Field(
+        default="default",
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$",
+        description="Name of this bridge: it follows only workflows labelled with it.",
+    )
+    demo: bool = Field(
+        default=False, description="Accept requests without a token; loopback addresses only."
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="On SIGTERM, how long to go on serving while readiness already says no.",
+    )
+    max_body_bytes: int = Field(
+        default=256 * 1024, gt=0, description="Largest request body that is read."
+    )
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+    log_format: str = Field(default="json", description="json, or console for people.")
+
+    # --- definitions and store
+    actions: Path = Field(
+        default=Path("backstage-actions/actions"),
+        description="Folder with one folder per action.",
+    )
+    actions_reload_seconds: float = Field(
+        default=5.0, gt=0, description="How often the definitions are read again."
+    )
+    database: Path = Field(default=Path("bridge.db"), description="SQLite file of the run store.")
+
+    # --- Argo
+    argo_url: str = Field(
+        default="http://127.0.0.1:2746",
+        validation_alias=AliasChoices("BRIDGE_ARGO_URL", "ARGO_WORKFLOWS_URL"),
+        description="Base address of the Argo Server; ARGO_WORKFLOWS_URL is read too.",
+    )
+    argo_namespace: str = Field(
+        default="argo-workflows",
+        validation_alias=AliasChoices("BRIDGE_ARGO_NAMESPACE", "ARGO_NAMESPACE"),
+        description="Namespace of the workflows; ARGO_NAMESPACE is read too.",
+    )
+    argo_timeout: int = Field(
+        default=30_000,
+        gt=0,
+        validation_alias=AliasChoices("BRIDGE_ARGO_TIMEOUT", "ARGO_TIMEOUT"),
+        description="Milliseconds for a unary call to Argo; ARGO_TIMEOUT is read too.",
+    )
+    argo_token: SecretStr | None = Field(default=None, description="Bearer token for Argo.")
+    argo_token_file: Path | None = Field(
+        default=None, description="File with that token, read again at each use."
+    )
+    argo_verify_tls: bool = Field(default=True, description="Check Argo's TLS certificate.")
+    argo_ui_url: str | None = Field(
+        default=None, description="Address of the Argo UI, for links in entities and outputs."
+    )
+    argo_log_streams: int = Field(
+        default=16, gt=0, le=64, description="Pod logs that are read at the same time."
+    )
+    stuck_seconds: float = Field(
+        default=600.0, gt=0, description="A workflow without a phase for so long is deleted."
+    )
+
+    # --- Backstage
+    backstage_url: str | None = Field(
+        default=None, description="Base address of the Backstage backend; none: no catalog."
+    )
+    backstage_token: SecretStr | None = Field(
+        default=None, description="Static external-access token for the catalog."
+    )
+    backstage_token_file: Path | None = Field(
+        default=None, description="File with that token, read again at each use."
+    )
+    plugin_id: str = Field(
+        default="argo-bridge",
+        description="Audience that Backstage plugin tokens must carry.",
+    )
+    trusted_plugins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("scaffolder",),
+        description="Backstage plugins whose tokens are accepted, separated by commas.",
+    )
+    tokens: SecretStr | None = Field(
+        default=None,
+        description="Static service tokens, NAME=TOKEN separated by commas; 24 characters or more.",
+    )
+
+    # --- catalog entities and the Platform API
+    cluster: str = Field(default="local", description="Name of the cluster's Resource entity.")
+    cluster_owner: str = Field(
+        default="group:default/platform", description="Owner of that entity."
+    )
+    platform_api_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BRIDGE_PLATFORM_API_TOKEN", "PLATFORM_API_TOKEN"),
+        description="Bearer token that workflows use at POST /api/v1/namespaces; "
+        "PLATFORM_API_TOKEN is read too.",
+    )
+    callback_url: str | None = Field(
+        default=None,
+        description="Address that workflows call back, as they reach it; "
+        "default: PUBLIC_URL if there is a PLATFORM_API_TOKEN, else none.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, values: object) -> object:
+        if isinstance(values, dict) and "trusted_plugins" in values:
+            return {**values, "trusted_plugins": _split(values["trusted_plugins"])}
+        return values
+
+    @model_validator(mode="after")
+    def _may_start(self) -> Self:
+        if self.demo and not is_loopback(self.host):
+            raise SettingsInvalid(
+                f"BRIDGE_DEMO accepts everyone, so it needs a loopback BRIDGE_HOST, not {self.host}"
+            )
+        if not self.demo and self.tokens is None and self.backstage_url is None:
+            raise SettingsInvalid(
+                "Nobody could be let in: set BRIDGE_BACKSTAGE_URL (its plugin tokens are then "
+                "verified) or BRIDGE_TOKENS, or BRIDGE_DEMO=true on loopback"
+            )
+        for name, token in self.service_tokens().items():
+            if len(token) < 24:  # noqa: PLR2004 - stated in the description
+                raise SettingsInvalid(f"The token of {name!r} in BRIDGE_TOKENS is too short")
+        return self
+
+    def service_tokens(self) -> dict[str, str]:
+        """Static tokens by the name of their holder."""
+        if self.tokens is None:
+            return {}
+        pairs = (pair.partition("=") for pair in self.tokens.get_secret_value().split(","))
+        return {name.strip(): token.strip() for name, _, token in pairs if name.strip()}
+
+    @property
+    def url(self) -> str:
+        """The public address without a slash at its end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def platform_callback(self) -> str:
+        """Where workflows report a namespace; empty if they must not."""
+        if self.platform_api_token is None:
+            return ""
+        return f"{(self.callback_url or self.url).rstrip('/')}/api/v1/namespaces"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,60 @@
+"""Logs: JSON lines with run, action and task ids, and no secrets.
+
+Knows structlog and the standard library's logging, which the services write to. Must not know
+what is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRET_NAMES = re.compile(r"token|secret|password|authorization|cookie", re.IGNORECASE)
+_BEARER = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]+")
+_HIDDEN = "***"
+
+Entry = MutableMapping[str, Any]
+
+
+def redact(_logger: Any, _method: str, entry: Entry) -> Entry:
+    """Hide values under secret names, and bearer tokens in any text."""
+    for name, value in entry.items():
+        if _SECRET_NAMES.search(name):
+            entry[name] = _HIDDEN
+        elif isinstance(value, str):
+            entry[name] = _BEARER.sub(rf"\1 {_HIDDEN}", value)
+    return entry
+
+
+def configure_logging(*, level: str, style: str) -> None:
+    """Send the standard library's records through structlog to standard error."""
+    render: Any = (
+        structlog.dev.ConsoleRenderer()
+        if style == "console"
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
