@@ -1,0 +1,55 @@
+/**
+ * What one step asks for, and its identity across recovery and retry.
+ * Knows the action context of the scaffolder; sends nothing.
+ */
+import { createHash } from 'node:crypto';
+import type { ActionContext } from '@backstage/plugin-scaffolder-node';
+import type { JsonObject, JsonValue } from '@backstage/types';
+import type { RunRequest } from '../client/bridgeClient';
+import { isObject } from '../client/wire';
+
+export type StepContext = ActionContext<JsonObject>;
+
+/** One step of one task that runs one action of the bridge. */
+export interface Step {
+  readonly request: RunRequest;
+  /** The same for the same task, step, action and input: what makes a submission repeatable. */
+  readonly idempotencyKey: string;
+  /** Short hash of action and input: tells the items of an `each` apart, which share the step id. */
+  readonly fingerprint: string;
+}
+
+/** The step in `ctx` that runs `action` with `input`. Secrets of the task are left out. */
+export function stepOf(
+  ctx: StepContext,
+  action: string,
+  input: JsonObject,
+): Step {
+  const taskId = ctx.task.id;
+  const stepId = ctx.step?.id ?? '';
+  const canonical = canonicalJson(input);
+  return {
+    request: {
+      action,
+      input,
+      context: { taskId, stepId, template: ctx.templateInfo?.entityRef },
+    },
+    idempotencyKey: `scaffolder-${hash(taskId, stepId, action, canonical)}`,
+    fingerprint: hash(action, canonical).slice(0, 12),
+  };
+}
+
+function hash(...parts: string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+/** JSON whose objects have their keys sorted: the order of a template's fields means nothing. */
+function canonicalJson(value: JsonValue | undefined): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    isObject(item)
+      ? Object.fromEntries(
+          Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)),
+        )
+      : item,
+  );
+}

@@ -1,0 +1,211 @@
+/**
+ * The bridge's routes as methods. One client speaks for one session.
+ * Knows routes and headers (docs/reference/http-api.md); retries nothing by itself.
+ */
+import type { JsonObject } from '@backstage/types';
+import { BridgeProblem, BridgeProtocolError, SessionExpired } from '../errors';
+import type { TokenSource } from '../session';
+import type { Settings } from '../settings';
+import {
+  contentType,
+  discard,
+  readJson,
+  readProblem,
+  send,
+  unreachable,
+} from './http';
+import { readEvents, Watchdog } from './sse';
+import {
+  isObject,
+  parseEvent,
+  parsePreview,
+  parseRun,
+  type Preview,
+  type Run,
+  type RunEvent,
+} from './wire';
+
+/** What is asked of an action; `taskId` and `stepId` let the bridge name the run. */
+export interface RunRequest {
+  readonly action: string;
+  readonly input: JsonObject;
+  readonly context: {
+    readonly taskId: string;
+    readonly stepId: string;
+    readonly template: string | undefined;
+  };
+}
+
+/** Answer of `GET /v1/actions`; unread items, so that one bad entry hides no other. */
+export interface ActionList {
+  readonly etag: string | undefined;
+  readonly actions: readonly unknown[];
+}
+
+interface RequestOptions {
+  readonly headers?: Record<string, string>;
+  readonly body?: object;
+  readonly signal?: AbortSignal;
+}
+
+export class BridgeClient {
+  constructor(
+    private readonly settings: Settings,
+    private readonly session: TokenSource,
+  ) {}
+
+  /** The catalogue, or `undefined` when it is still the one with this ETag. */
+  async listActions(etag?: string): Promise<ActionList | undefined> {
+    const headers: Record<string, string> = etag
+      ? { 'if-none-match': etag }
+      : {};
+    const response = await this.#request('GET', '/v1/actions', { headers });
+    if (response.status === 304) {
+      await discard(response);
+      return undefined;
+    }
+    const body = await readJson(response);
+    if (!isObject(body) || !Array.isArray(body.actions)) {
+      throw new BridgeProtocolError('the bridge answered without actions');
+    }
+    return {
+      etag: response.headers.get('etag') ?? undefined,
+      actions: body.actions,
+    };
+  }
+
+  /** Accepts or replays: the same key and input give the same run, or after its failure a new attempt. */
+  async submit(request: RunRequest, idempotencyKey: string): Promise<Run> {
+    const response = await this.#request('POST', '/v1/runs', {
+      headers: { 'idempotency-key': idempotencyKey },
+      body: request,
+    });
+    return parseRun(await readJson(response), this.settings.baseUrl);
+  }
+
+  /** What a run would do; nothing is stored or submitted. */
+  async preview(request: RunRequest): Promise<Preview> {
+    const response = await this.#request('POST', '/v1/runs', {
+      body: { ...request, context: { ...request.context, dryRun: true } },
+    });
+    return parsePreview(await readJson(response));
+  }
+
+  async getRun(runId: string): Promise<Run> {
+    const response = await this.#requestLasting('GET', runPath(runId));
+    return parseRun(await readJson(response), this.settings.baseUrl);
+  }
+
+  /** Asks for the workflow's stop; its exit handler rolls back. Idempotent. */
+  async cancel(runId: string): Promise<void> {
+    const path = `${runPath(runId)}/cancel`;
+    await discard(await this.#requestLasting('POST', path));
+  }
+
+  /**
+   * The events after `seq`, until the connection ends; `undefined` when there are no
+   * more (204). `onRetry` gets the server's delay in ms. Ends with `BridgeUnreachable`
+   * after `silenceMs` without a byte, with the reason of `signal` when that aborts.
+   */
+  async openEvents(
+    runId: string,
+    seq: number,
+    options: { signal: AbortSignal; onRetry: (ms: number) => void },
+  ): Promise<AsyncGenerator<RunEvent> | undefined> {
+    const watchdog = new Watchdog();
+    const signal = AbortSignal.any([options.signal, watchdog.signal]);
+    watchdog.feed(this.settings.requestMs);
+    let response: Response;
+    try {
+      response = await this.#requestLasting('GET', `${runPath(runId)}/events`, {
+        headers: {
+          accept: 'text/event-stream',
+          'last-event-id': String(seq),
+        },
+        signal,
+      });
+    } catch (error) {
+      watchdog.stop();
+      throw error;
+    }
+    if (response.status === 204) {
+      watchdog.stop();
+      return undefined;
+    }
+    return this.#events(response, watchdog, options.onRetry);
+  }
+
+  async *#events(
+    response: Response,
+    watchdog: Watchdog,
+    onRetry: (ms: number) => void,
+  ): AsyncGenerator<RunEvent> {
+    try {
+      if (contentType(response) !== 'text/event-stream' || !response.body) {
+        await discard(response);
+        throw new BridgeProtocolError(
+          'the bridge answered without an event stream',
+        );
+      }
+      const onBytes = () => watchdog.feed(this.settings.silenceMs);
+      onBytes();
+      for await (const event of readEvents(response.body, {
+        onBytes,
+        onRetry,
+      })) {
+        yield parseEvent(event.data);
+      }
+    } catch (error) {
+      throw unreachable(new URL(this.settings.baseUrl), error);
+    } finally {
+      watchdog.stop();
+    }
+  }
+
+  /** For what must go on when the user's credentials have ended: as Backstage itself, then. */
+  async #requestLasting(
+    method: 'GET' | 'POST',
+    path: string,
+    options: RequestOptions = {},
+  ): Promise<Response> {
+    try {
+      return await this.#request(method, path, options);
+    } catch (error) {
+      const refused = error instanceof BridgeProblem && error.status === 401;
+      if (!(refused || error instanceof SessionExpired)) {
+        throw error;
+      }
+      if (!this.session.fallBack()) {
+        throw error;
+      }
+      return this.#request(method, path, options);
+    }
+  }
+
+  async #request(
+    method: 'GET' | 'POST',
+    path: string,
+    { headers, body, signal }: RequestOptions = {},
+  ): Promise<Response> {
+    const token = await this.session.token();
+    const response = await send(new URL(this.settings.baseUrl + path), {
+      method,
+      headers: {
+        accept: 'application/json',
+        ...(token && { authorization: `Bearer ${token}` }),
+        ...(body && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      body: body ? JSON.stringify(body) : null,
+      signal: signal ?? AbortSignal.timeout(this.settings.requestMs),
+    });
+    if (response.status >= 400) {
+      throw await readProblem(response);
+    }
+    return response;
+  }
+}
+
+function runPath(runId: string): string {
+  return `/v1/runs/${encodeURIComponent(runId)}`;
+}

@@ -1,0 +1,151 @@
+/**
+ * A bridge that msw plays: it keeps runs, notes what it was asked, and streams what a
+ * test has written down. For tests only.
+ */
+import { http, HttpResponse, type JsonBodyType } from 'msw';
+import type { Settings } from '../settings';
+
+export const BASE_URL = 'http://bridge.test';
+
+export const SETTINGS: Settings = {
+  baseUrl: BASE_URL,
+  token: undefined,
+  pluginId: 'argo-bridge',
+  manifest: '/nowhere/actions.json',
+  refreshMs: 60_000,
+  startMs: 50,
+  requestMs: 2000,
+  silenceMs: 2000,
+  unreachableMs: 3000,
+  cancelMs: 2000,
+};
+
+/** One scripted answer to `GET …/events`. */
+export type Stream =
+  | { readonly text: string; readonly then: 'close' | 'cut' | 'hang' }
+  | 'gone';
+
+export interface Asked {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Headers;
+  readonly body: unknown;
+}
+
+type RunPatch = Record<string, JsonBodyType>;
+
+/** A run document as the contract writes it. */
+export function runDocument(id: string, patch: RunPatch = {}): RunPatch {
+  return {
+    id,
+    action: 'namespace:create',
+    status: 'running',
+    attempt: 1,
+    outputs: {},
+    entityRef: null,
+    error: null,
+    workflow: { name: `namespace-create-${id}`, url: null },
+    links: { self: `/v1/runs/${id}` },
+    ...patch,
+  };
+}
+
+export const SUCCEEDED: RunPatch = {
+  status: 'succeeded',
+  outputs: { namespace: 'team-a-dev' },
+  entityRef: 'resource:default/team-a-dev',
+};
+
+export const FAILED: RunPatch = {
+  status: 'failed',
+  error: { code: 'workflow_failed', message: 'The quota was refused.' },
+};
+
+/** One event as the bridge writes it to a stream. */
+export function frame(seq: number, message: string, more: RunPatch = {}) {
+  const data = { seq, type: 'log', level: 'info', message, ...more };
+  return `id: ${seq}\nevent: ${String(data.type)}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+export function doneFrame(seq: number, message: string) {
+  return frame(seq, message, { type: 'done' });
+}
+
+/** Makes the client come back at once, as a real `retry:` line would. */
+export const SOON = 'retry: 5\n\n';
+
+export class FakeBridge {
+  readonly asked: Asked[] = [];
+  readonly runs = new Map<string, RunPatch>();
+  /** Ids of the runs that the next submissions make. */
+  readonly nextRuns: string[] = [];
+  readonly streams: Stream[] = [];
+  readonly byKey = new Map<string, string>();
+  onCancel: (runId: string) => void = () => {};
+
+  /** Requests of one kind, e.g. `POST /v1/runs`. */
+  requests(method: string, path: string): Asked[] {
+    return this.asked.filter(a => a.method === method && a.path === path);
+  }
+
+  readonly handlers = [
+    http.all(`${BASE_URL}/*`, async ({ request }) => {
+      const text = await request.clone().text();
+      this.asked.push({
+        method: request.method,
+        path: new URL(request.url).pathname,
+        headers: request.headers,
+        body: text ? JSON.parse(text) : undefined,
+      });
+    }),
+    http.post(`${BASE_URL}/v1/runs`, ({ request }) => {
+      const key = request.headers.get('idempotency-key') ?? '';
+      const known = this.byKey.get(key);
+      const run = known ? this.runs.get(known) : undefined;
+      if (known && run && !['failed', 'cancelled'].includes(String(run.status))) {
+        return HttpResponse.json(runDocument(known, run));
+      }
+      const id = this.nextRuns.shift() ?? 'run-x';
+      const attempt = Number(run?.attempt ?? 0) + 1;
+      this.byKey.set(key, id);
+      this.runs.set(id, { attempt, ...this.runs.get(id) });
+      return HttpResponse.json(runDocument(id, this.runs.get(id)), {
+        status: 202,
+      });
+    }),
+    http.get(`${BASE_URL}/v1/runs/:id`, ({ params }) =>
+      HttpResponse.json(
+        runDocument(String(params.id), this.runs.get(String(params.id))),
+      ),
+    ),
+    http.post(`${BASE_URL}/v1/runs/:id/cancel`, ({ params }) => {
+      this.onCancel(String(params.id));
+      return HttpResponse.json(runDocument(String(params.id)), { status: 202 });
+    }),
+    http.get(`${BASE_URL}/v1/runs/:id/events`, () => {
+      const stream = this.streams.shift() ?? 'gone';
+      if (stream === 'gone') {
+        return new HttpResponse(null, { status: 204 });
+      }
+      return new HttpResponse(bodyOf(stream), {
+        headers: { 'content-type': 'text/event-stream; charset=utf-8' },
+      });
+    }),
+  ];
+}
+
+function bodyOf({ text, then }: Exclude<Stream, 'gone'>) {
+  let sent = false;
+  return new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (!sent) {
+        sent = true;
+        controller.enqueue(new TextEncoder().encode(text));
+      } else if (then === 'close') {
+        controller.close();
+      } else if (then === 'cut') {
+        controller.error(new TypeError('terminated'));
+      }
+    },
+  });
+}

@@ -1,0 +1,70 @@
+/**
+ * The scaffolder as an action sees it, with checkpoints that behave like the real ones.
+ * For tests only.
+ */
+import { createMockActionContext } from '@backstage/plugin-scaffolder-node-test-utils';
+import { mockServices } from '@backstage/backend-test-utils';
+import type { JsonObject, JsonValue } from '@backstage/types';
+import type { StepContext } from '../actions/step';
+
+interface Options {
+  readonly input?: JsonObject;
+  readonly signal?: AbortSignal;
+  readonly isDryRun?: boolean;
+  readonly secrets?: Record<string, string>;
+}
+
+/** One execution of a step: its context, and what it logged and gave out. */
+export interface Execution {
+  readonly ctx: StepContext;
+  /** `level: message` in order. */
+  readonly lines: string[];
+  readonly outputs: Record<string, unknown>;
+}
+
+/** One task of the scaffolder; its checkpoints outlive the executions of its step. */
+export class FakeTask {
+  readonly stored = new Map<string, JsonValue | void>();
+
+  /**
+   * Starts the step from its top. Values stored by earlier executions are given back;
+   * those of this one are written again (plugin-scaffolder-backend 4.2.0).
+   */
+  execute(options: Options = {}): Execution {
+    const before = new Map(this.stored);
+    const lines: string[] = [];
+    const outputs: Record<string, unknown> = {};
+    const print = (level: string) => (message: string, meta?: unknown) => {
+      lines.push(`${level}: ${message}`);
+      expect(meta).toBeUndefined(); // Backstage would append it to the line as JSON
+    };
+    const mock = createMockActionContext({
+      workspacePath: '/nowhere',
+      task: { id: 'task-1' },
+      input: options.input ?? { namespaceName: 'team-a-dev' },
+      secrets: { backstageToken: 'user-secret', ...options.secrets },
+      templateInfo: { entityRef: 'template:default/namespace-create' },
+    });
+    const ctx: StepContext = {
+      ...mock,
+      step: { id: 'create', name: 'Create' },
+      logger: mockServices.logger.mock({
+        debug: print('debug'),
+        info: print('info'),
+        warn: print('warn'),
+        error: print('error'),
+      }),
+      output: (name, value) => {
+        outputs[name] = value;
+      },
+      checkpoint: async ({ key, fn }) => {
+        const value = before.has(key) ? before.get(key) : await fn();
+        this.stored.set(key, value);
+        return value as Awaited<ReturnType<typeof fn>>;
+      },
+      ...(options.signal && { signal: options.signal }),
+      ...(options.isDryRun && { isDryRun: true }),
+    };
+    return { ctx, lines, outputs };
+  }
+}
