@@ -37,12 +37,11 @@ _ESCAPES = {
     "t": "\t",
     "v": "\v",
     "\\": "\\",
-    "'": "'",
-    '"': '"',
 }
 _HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
 _MAX_RUNE = 0x10FFFF
 _MAX_INT = 1 << 63
+_SURROGATES = range(0xD800, 0xE000)
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
     |(?P<number>0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+
@@ -162,15 +161,12 @@ def _number_value(digits: str) -> int | float | None:
 def _string(source: str, at: int) -> tuple[Token, int]:
     quote = source[at]
     if quote == "`":
-        end = source.find("`", at + 1)
-        if end < 0:
-            raise ExpressionSyntaxError("literal not terminated", source=source, at=len(source))
-        return Token("string", source[at : end + 1], at, source[at + 1 : end]), end + 1
+        return _raw_string(source, at)
     parts: list[str] = []
     position = at + 1
     while position < len(source) and source[position] not in (quote, "\n"):
         if source[position] == "\\":
-            part, position = _escape(source, position)
+            part, position = _escape(source, position, quote)
         else:
             part, position = source[position], position + 1
         parts.append(part)
@@ -179,19 +175,35 @@ def _string(source: str, at: int) -> tuple[Token, int]:
     return Token("string", source[at : position + 1], at, "".join(parts)), position + 1
 
 
-def _escape(source: str, at: int) -> tuple[str, int]:
+def _raw_string(source: str, at: int) -> tuple[Token, int]:
+    """Read a string in backticks; two of them stand for one."""
+    end = at + 1
+    while (end := source.find("`", end)) >= 0 and source.startswith("``", end):
+        end += 2
+    if end < 0:
+        raise ExpressionSyntaxError("literal not terminated", source=source, at=len(source))
+    value = source[at + 1 : end].replace("``", "`")
+    return Token("string", source[at : end + 1], at, value), end + 1
+
+
+def _escape(source: str, at: int, quote: str) -> tuple[str, int]:
+    """Read an escape; of the quotes only the one around the string can be escaped."""
     letter = source[at + 1 : at + 2]
-    if letter in _ESCAPES:
-        return _ESCAPES[letter], at + 2
+    if letter in _ESCAPES or letter == quote:
+        return _ESCAPES.get(letter, quote), at + 2
     length = _HEX_ESCAPES.get(letter, 0)
     digits = source[at + 2 : at + 2 + length]
     if length and re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digits):
         rune = int(digits, 16)
         if rune <= _MAX_RUNE:
-            return chr(rune), at + 2 + length
+            return _rune(rune), at + 2 + length
     if re.fullmatch(r"[0-3][0-7]{2}", source[at + 1 : at + 4]):
         return chr(int(source[at + 1 : at + 4], 8)), at + 4
     raise ExpressionSyntaxError("invalid char escape", source=source, at=at + 1)
+
+
+def _rune(code: int) -> str:
+    return chr(code) if code not in _SURROGATES else "\N{REPLACEMENT CHARACTER}"
 
 
 def _place(source: str, at: int) -> str:

@@ -13,7 +13,7 @@ more than once: what one pass inserts, the next one expands
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,16 +104,33 @@ class Scope:
         return env
 
 
-def substitute(template: Any, scope: Scope, *, passes: int = 2, strict: Sequence[str] = ()) -> Any:
+def substitute(
+    template: Any,
+    scope: Scope,
+    *,
+    passes: int = 2,
+    strict: Sequence[str] = (),
+    forgiving: bool = False,
+) -> Any:
     """Return the JSON-like `template` with its tags replaced `passes` times over.
 
     An unknown name stays as text, unless its first segment is in `strict` (`("steps", "tasks")`
-    for the steps of a group): then UnresolvedTagError. Raises TagError as described there.
+    for the steps of a group): then UnresolvedTagError. With `forgiving` an expression that fails
+    stays as text too: what is checked before a run has not all its values yet. Raises TagError.
     """
     text = _compact(template)
-    env = scope.env()
+    env = {**scope.env(), **ADDED}
+
+    def replacement(tag: str) -> str:
+        try:
+            return _replacement(tag, scope, env, strict)
+        except TagError:
+            if forgiving and tag.startswith("="):
+                return _OPEN + tag + _CLOSE
+            raise
+
     for _ in range(passes):
-        text = _replace(text, lambda tag: _replacement(tag, scope, env, strict))
+        text = _replace(text, replacement)
         try:
             template = json.loads(text)
         except ValueError:
@@ -133,8 +150,8 @@ def check_expressions(template: Any) -> None:
             _names(_expression(tag))
 
 
-def tags_of(template: Any) -> Iterator[str]:
-    """Yield the inside of each tag of the JSON-like `template`, as Argo's scanner cuts them."""
+def tags_of(template: Any) -> list[str]:
+    """Return the inside of each tag of the JSON-like `template`, as Argo's scanner cuts them."""
     found: list[str] = []
 
     def note(tag: str) -> str:
@@ -142,7 +159,7 @@ def tags_of(template: Any) -> Iterator[str]:
         return ""
 
     _replace(_compact(template), note)
-    yield from found
+    return found
 
 
 def _compact(template: Any) -> str:
@@ -216,16 +233,12 @@ def _names(source: str) -> list[str]:
 
 
 def _known(name: str, env: Mapping[str, Any]) -> bool:
-    value: Any = {**env, **ADDED}
-    for key in _segments(name, value):
+    value: Any = env
+    for key in name.split("."):
         if not isinstance(value, Mapping) or key not in value:
             return False
         value = value[key]
     return True
-
-
-def _segments(name: str, env: Mapping[str, Any]) -> list[str]:
-    return [name] if name in env else name.split(".")
 
 
 def _is_strict(name: str, strict: Sequence[str]) -> bool:
