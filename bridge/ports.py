@@ -272,3 +272,11 @@ class Subscriber(Protocol):
     def published(self, run: Run, events: Iterable[Event]) -> None:
         """Called after the commit, in commit order per run; must not block."""
         ...
+
+
+class KeySource(Protocol):
+    """Public keys of token issuers."""
+
+    async def key(self, path: str, *, kid: str) -> Mapping[str, Any] | None:
+        """The JWK with this id from the key set at *path* of the issuer, or None."""
+        ...

@@ -68,10 +68,10 @@ class Follower:
         self._tracked: dict[str, Tracked] = {}
         self._names: dict[str, str] = {}
         self.connected = False
-        self.on_ended: Callable[[str, Snapshot], None] = lambda _run, _snapshot: None
-        self.on_lost: Callable[[str], None] = lambda _run: None
-        self.on_stuck: Callable[[str], None] = lambda _run: None
-        self.on_nodes: Callable[[str, Snapshot, Iterable[Node]], None] = lambda *_: None
+        self.on_ended: Callable[[str, Snapshot], object] = lambda _run, _snapshot: None
+        self.on_lost: Callable[[str], object] = lambda _run: None
+        self.on_stuck: Callable[[str], object] = lambda _run: None
+        self.on_nodes: Callable[[str, Snapshot, Iterable[Node]], object] = lambda *_: None
 
     def __len__(self) -> int:
         return len(self._tracked)

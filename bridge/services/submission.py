@@ -63,44 +63,53 @@ class Submitter:
     async def submit(self, run: Run) -> None:
         """Bring *run* to its workflow, or to its end; waits for as long as Argo is away."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=15.0)
-        outage = False
+        outage = ""
         while True:
             try:
-                definition = await self._actions.definition_of(run)
-                async with self._slots:
-                    snapshot = await self._create(run, definition)
-            except _AGAIN as error:
-                if not outage:
-                    outage = True
-                    await self._journal.say(run.id, _waiting(error), level="warn")
-                await backoff.wait(at_least=error.retry_after or 0)
-                run = await self._store.run(run.id)
+                if outage:
+                    run = await self._store.run(run.id)
+                snapshot = await self._attempt(run)
+                if outage and snapshot is not None:
+                    await self._journal.say(run.id, "Argo answers again")
             except StoreUnavailable:
                 await backoff.wait()
-            except BridgeError as error:
-                await self._give_up(run, error)
-                return
+            except _AGAIN as error:
+                reason = _waiting(error)
+                if reason != outage:
+                    outage = reason
+                    await self._journal.say(run.id, reason, level="warn")
+                await backoff.wait(at_least=error.retry_after or 0)
             else:
-                if outage:
-                    await self._journal.say(run.id, "Argo answers again")
-                self._followers[run.target].created(run, snapshot)
+                if snapshot is not None:
+                    self._followers[run.target].created(run, snapshot)
                 return
 
+    async def _attempt(self, run: Run) -> Snapshot | None:
+        """The workflow, or None when the run has ended without one."""
+        try:
+            definition = await self._actions.definition_of(run)
+            async with self._slots:
+                return await self._create(run, definition)
+        except (StoreUnavailable, *_AGAIN):
+            raise
+        except BridgeError as error:
+            self._followers[run.target].forget(run.id)
+            cancelled = isinstance(error, RunCancelled)
+            ended = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
+            await self._journal.end(run, status=ended, error=RunError.of(error))
+            return None
+
     async def _create(self, run: Run, definition: ActionDefinition) -> Snapshot:
-        current = run
+        engine = self._engines[run.target]
+        if run.cancelling:
+            return await self._already_made(run, engine)
         if run.status is RunStatus.ACCEPTED:
             changes = RunChanges(status=RunStatus.SUBMITTING)
-            written = self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
-            current = await written or run
-        if current.cancelling and run.status is RunStatus.ACCEPTED:
-            raise RunCancelled(
-                f"Cancelled by {current.cancel_requested_by} before it was submitted."
-            )
+            await self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
         roots = roots_of(run, definition=definition, site=self._site)
         workflow = workflow_of(run, definition=definition, site=self._site, roots=roots)
         # The watch may show the workflow before the answer to its creation arrives.
         self._followers[run.target].track(run, definition=definition)
-        engine = self._engines[run.target]
         try:
             return await engine.create(workflow)
         except WorkflowExists:
@@ -121,10 +130,13 @@ class Submitter:
             )
         return found
 
-    async def _give_up(self, run: Run, error: BridgeError) -> None:
-        self._followers[run.target].forget(run.id)
-        ended = RunStatus.CANCELLED if isinstance(error, RunCancelled) else RunStatus.FAILED
-        await self._journal.end(run, status=ended, error=RunError.of(error))
+    async def _already_made(self, run: Run, engine: WorkflowEngine) -> Snapshot:
+        """A cancelled run is not created any more; but an earlier try may have been."""
+        try:
+            return await engine.get(run.workflow_name)
+        except WorkflowGone as error:
+            message = f"Cancelled by {run.cancel_requested_by} before a workflow was made."
+            raise RunCancelled(message) from error
 
 
 def _waiting(error: BridgeError) -> str:

@@ -1,0 +1,323 @@
+"""The composition root: settings → adapters → services → application.
+
+Knows every part and how they are joined; each can be replaced by keyword. The only module that
+knows so much, and it decides nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+
+from bridge.adapters.argo import ArgoEngine, ArgoTarget
+from bridge.adapters.backstage import BackstageCatalog, BackstageKeys
+from bridge.adapters.definitions import DefinitionFolders
+from bridge.adapters.http import client, token_source
+from bridge.adapters.memory import SystemChance, SystemClock
+from bridge.adapters.sqlite import SqliteStore
+from bridge.domain.entities import cluster_document
+from bridge.domain.mapping import Site
+from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
+from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
+from bridge.services.actions import Actions
+from bridge.services.cancellation import Canceller
+from bridge.services.endings import Endings
+from bridge.services.follower import Follower
+from bridge.services.journal import Journal
+from bridge.services.pods import PodLogs
+from bridge.services.registration import Registrar
+from bridge.services.runs import Runs
+from bridge.services.streams import Streams
+from bridge.services.submission import Submitter
+from bridge.services.tasks import Tasks
+from bridge.settings import Settings
+from bridge.web.app import Parts, create_app
+from bridge.web.auth import Authenticator
+
+_log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15.0
+STUCK_CHECK_SECONDS = 15.0
+CONTROL_CONNECTIONS = 32
+CATALOG_SECONDS = 15.0
+TARGET = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The outside world."""
+
+    store: RunStore
+    engines: Mapping[str, WorkflowEngine]
+    catalog: Catalog | None
+    keys: KeySource | None
+    clock: Clock
+    chance: Chance
+
+
+class Bridge:
+    """Everything that runs in one process."""
+
+    def __init__(self, settings: Settings, adapters: Adapters) -> None:
+        self._settings = settings
+        self._adapters = adapters
+        self._draining = False
+        self._tasks = Tasks()
+        site = Site(
+            instance=settings.instance,
+            url=settings.url,
+            callback_url=settings.platform_callback,
+            cluster=settings.cluster,
+        )
+        store, clock, chance = adapters.store, adapters.clock, adapters.chance
+        self.journal = Journal(store=store, clock=clock)
+        self.streams = Streams(store=store, clock=clock)
+        self.journal.subscribe(self.streams)
+        self.actions = Actions(
+            source=DefinitionFolders((settings.actions,)), store=store, clock=clock
+        )
+        self._followers = {
+            name: Follower(
+                engine=engine,
+                store=store,
+                journal=self.journal,
+                clock=clock,
+                chance=chance,
+                tasks=self._tasks,
+                patience=settings.stuck_seconds,
+            )
+            for name, engine in adapters.engines.items()
+        }
+        self._registrar = Registrar(
+            store=store,
+            journal=self.journal,
+            actions=self.actions,
+            catalog=adapters.catalog,
+            engines=adapters.engines,
+            clock=clock,
+            chance=chance,
+            site=site,
+            base_entities=(cluster_document(settings.cluster, owner=settings.cluster_owner),),
+        )
+        self._submitter = Submitter(
+            store=store,
+            journal=self.journal,
+            actions=self.actions,
+            engines=adapters.engines,
+            followers=self._followers,
+            clock=clock,
+            chance=chance,
+            site=site,
+        )
+        self._canceller = Canceller(
+            store=store,
+            journal=self.journal,
+            actions=self.actions,
+            engines=adapters.engines,
+            clock=clock,
+            chance=chance,
+        )
+        self.runs = Runs(
+            store=store,
+            actions=self.actions,
+            journal=self.journal,
+            clock=clock,
+            chance=chance,
+            site=site,
+            namespaces={name: engine.namespace for name, engine in adapters.engines.items()},
+            on_accepted=self._submit,
+            on_cancel=self._cancel,
+        )
+        for name in adapters.engines:
+            self._join(name, site)
+
+    def _join(self, name: str, site: Site) -> None:
+        """Connect a follower with what happens at the end of its workflows."""
+        settings, adapters = self._settings, self._adapters
+        follower, engine = self._followers[name], adapters.engines[name]
+        pods = PodLogs(
+            engine=engine,
+            clock=adapters.clock,
+            chance=adapters.chance,
+            tasks=self._tasks,
+            cursor=lambda run_id, pod: follower.cursor(run_id, pod=pod),
+            tell=lambda run_id, pod, cursor, lines: follower.tell_lines(
+                run_id, pod=pod, cursor=cursor, lines=lines
+            ),
+            at_once=settings.argo_log_streams,
+        )
+        endings = Endings(
+            store=adapters.store,
+            journal=self.journal,
+            actions=self.actions,
+            engine=engine,
+            follower=follower,
+            pods=pods,
+            registrar=self._registrar,
+            clock=adapters.clock,
+            chance=adapters.chance,
+            site=site,
+        )
+        spawn = self._tasks.spawn
+        follower.on_nodes = pods.nodes_changed
+        follower.on_ended = lambda run_id, snapshot: spawn(
+            endings.ended(run_id, snapshot), name=f"end {run_id}"
+        )
+        follower.on_lost = lambda run_id: spawn(endings.lost(run_id), name=f"lost {run_id}")
+        follower.on_stuck = lambda run_id: spawn(endings.stuck(run_id), name=f"stuck {run_id}")
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up every open run, then begin to follow."""
+        await asyncio.to_thread(self.actions.reload)
+        await self._registrar.serve_base_entities()
+        for run in await self._adapters.store.open_runs():
+            await self._take_up(run)
+        every = self._settings.actions_reload_seconds
+        self._tasks.spawn(self.actions.watch(every=every), name="definitions")
+        self._tasks.spawn(self.streams.keep_alive(every=KEEP_ALIVE_SECONDS), name="keep-alive")
+        for name, follower in self._followers.items():
+            self._tasks.spawn(follower.follow(), name=f"follow {name}")
+            stuck = follower.watch_for_stuck(every=STUCK_CHECK_SECONDS)
+            self._tasks.spawn(stuck, name=f"stuck {name}")
+
+    async def _take_up(self, run: Run) -> None:
+        """Go on with a run where an earlier process left it."""
+        if run.status is RunStatus.REGISTERING:
+            self._tasks.spawn(self._registrar.register(run.id), name=f"register {run.id}")
+            return
+        if run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
+            self._submit(run)
+        else:
+            definition = await self.actions.definition_of(run)
+            self._followers[run.target].track(run, definition=definition)
+        if run.cancelling:
+            self._cancel(run)
+
+    def _submit(self, run: Run) -> None:
+        self._tasks.spawn(self._submitter.submit(run), name=f"submit {run.id}")
+
+    def _cancel(self, run: Run) -> None:
+        self._tasks.spawn(self._canceller.carry_out(run), name=f"cancel {run.id}")
+
+    def drain(self) -> None:
+        """Say no to new requests and end the streams; clients resume elsewhere."""
+        self._draining = True
+        self.streams.close()
+
+    async def aclose(self) -> None:
+        """End all background work; what was committed goes on at the next start."""
+        await self._tasks.aclose()
+
+    # --- the application -----------------------------------------------------------------------
+
+    def app(self) -> Starlette:
+        """The ASGI application; its lifespan starts and ends the background work."""
+        settings, adapters = self._settings, self._adapters
+
+        @asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            del app
+            await self.start()
+            try:
+                yield
+            finally:
+                await self.aclose()
+
+        parts = Parts(
+            store=adapters.store,
+            clock=adapters.clock,
+            actions=self.actions,
+            runs=self.runs,
+            streams=self.streams,
+            authenticator=authenticator_of(settings, adapters.keys),
+            url_of=self._workflow_url,
+            following=lambda: all(f.connected for f in self._followers.values()),
+            draining=lambda: self._draining,
+            server_url=settings.url,
+            max_body=settings.max_body_bytes,
+        )
+        return create_app(parts, lifespan=lifespan)
+
+    def _workflow_url(self, run: Run) -> str | None:
+        return self._adapters.engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
+
+
+def authenticator_of(settings: Settings, keys: KeySource | None) -> Authenticator:
+    """The verifiers that the settings ask for."""
+    return Authenticator(
+        demo=settings.demo,
+        service_tokens=settings.service_tokens(),
+        platform_token=_secret(settings.platform_api_token),
+        keys=keys,
+        plugin_id=settings.plugin_id,
+        trusted_plugins=settings.trusted_plugins,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
+
+
+@asynccontextmanager
+async def open_bridge(
+    settings: Settings,
+    *,
+    store: RunStore | None = None,
+    engine: WorkflowEngine | None = None,
+    catalog: Catalog | None = None,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+) -> AsyncIterator[Bridge]:
+    """Open the adapters that the settings name, except those that are given."""
+    async with AsyncExitStack() as stack:
+        clock = clock or SystemClock()
+        keys: KeySource | None = None
+        if settings.backstage_url is not None:
+            http = await stack.enter_async_context(
+                client(settings.backstage_url, timeout=CATALOG_SECONDS, connections=16)
+            )
+            keys = BackstageKeys(http=http, clock=clock)
+            token = token_source(
+                value=_secret(settings.backstage_token), file=settings.backstage_token_file
+            )
+            catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
+        if store is None:
+            store = await stack.enter_async_context(SqliteStore(settings.database))
+        adapters = Adapters(
+            store=store,
+            engines={TARGET: engine or await _open_engine(settings, stack)},
+            catalog=catalog,
+            keys=keys,
+            clock=clock,
+            chance=chance or SystemChance(),
+        )
+        yield Bridge(settings, adapters)
+
+
+async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
+    open_client = partial(
+        client,
+        settings.argo_url,
+        timeout=settings.argo_timeout / 1_000,
+        verify=settings.argo_verify_tls,
+    )
+    control = await stack.enter_async_context(open_client(connections=CONTROL_CONNECTIONS))
+    streams = await stack.enter_async_context(
+        open_client(connections=settings.argo_log_streams + 2)
+    )
+    target = ArgoTarget(
+        namespace=settings.argo_namespace,
+        label_selector=f"{INSTANCE_LABEL}={settings.instance}",
+        ui_url=settings.argo_ui_url,
+    )
+    token = token_source(value=_secret(settings.argo_token), file=settings.argo_token_file)
+    return ArgoEngine(target, control=control, streams=streams, token=token)

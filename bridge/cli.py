@@ -1,0 +1,108 @@
+"""The command line.
+
+Knows commands and how their output looks to a person. Must not hold logic of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from bridge import __version__
+from bridge.adapters.definitions import DefinitionFolders
+from bridge.bootstrap import open_bridge
+from bridge.domain.actions import ActionDefinition
+from bridge.domain.definitions import Catalogue
+from bridge.domain.errors import BridgeError
+from bridge.settings import Settings
+from bridge.telemetry import configure_logging
+from bridge.web.openapi import document
+from bridge.web.server import server_for
+
+
+@click.group()
+@click.version_option(__version__, prog_name="bridge")
+def main() -> None:
+    """Backstage scaffolder actions that run Argo Workflows."""
+
+
+def read_settings() -> Settings:
+    """The settings of the environment; a wrong one ends the command with its sentence."""
+    try:
+        return Settings()
+    except BridgeError as error:
+        raise click.ClickException(error.detail) from error
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+def serve() -> None:
+    """Run the bridge; everything is configured by BRIDGE_* environment variables."""
+    settings = read_settings()
+    configure_logging(level=settings.log_level, style=settings.log_format)
+    try:
+        asyncio.run(_serve(settings))
+    except BridgeError as error:
+        raise click.ClickException(error.detail) from error
+
+
+async def _serve(settings: Settings) -> None:
+    async with open_bridge(settings) as bridge:
+        server = server_for(
+            bridge.app(),
+            host=settings.host,
+            port=settings.port,
+            drain=bridge.drain,
+            delay=settings.drain_seconds,
+        )
+        await server.serve()
+
+
+@main.group()
+def actions() -> None:
+    """Look at action definitions."""
+
+
+_FOLDER = click.argument(
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("backstage-actions/actions"),
+)
+
+
+@actions.command("list")
+@_FOLDER
+def list_actions(folder: Path) -> None:
+    """List the actions of FOLDER."""
+    catalogue = DefinitionFolders((folder,)).load(last_good=Catalogue(files={}))
+    for action in catalogue.actions.values():
+        click.echo(f"{action.id}\t{action.spec.workflow.template}\t{action.metadata.title}")
+
+
+@actions.command()
+@_FOLDER
+def validate(folder: Path) -> None:
+    """Check every definition of FOLDER; exit 1 and name file and line if any is wrong."""
+    catalogue = DefinitionFolders((folder,)).load(last_good=Catalogue(files={}))
+    for file in catalogue.files:
+        click.echo(f"✓ {file}")
+    for problem in catalogue.problems:
+        click.echo(f"✗ {problem.file}:{problem.line}: {problem.message}", err=True)
+    sys.exit(1 if catalogue.problems else 0)
+
+
+@actions.command()
+def schema() -> None:
+    """Print the JSON Schema of action.yaml, for editors."""
+    click.echo(json.dumps(ActionDefinition.model_json_schema(by_alias=True), indent=2))
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    click.echo(json.dumps(document(server="/"), indent=2))

@@ -1,0 +1,125 @@
+"""Requests in, responses out: the shapes that every route shares.
+
+Knows RFC 9457, entity tags and body limits. Must not know any one route.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from bridge.domain.entities import strong_etag
+from bridge.domain.errors import (
+    BodyTooLarge,
+    BridgeError,
+    FieldError,
+    MethodNotAllowed,
+    RequestInvalid,
+    RouteUnknown,
+)
+
+_log = logging.getLogger(__name__)
+_ERRORS_URL = "https://backstage-argo-bridge.example/errors/"
+B = TypeVar("B", bound=BaseModel)
+
+
+def problem(error: BridgeError, *, instance: str) -> Response:
+    """The RFC 9457 answer for an error of ours."""
+    body: dict[str, Any] = {
+        "type": _ERRORS_URL + error.code,
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+        "instance": instance,
+        "errors": [{"pointer": e.pointer, "message": e.message} for e in error.errors],
+        "suggestions": list(error.suggestions),
+    }
+    headers = {"Cache-Control": "no-store"}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:  # noqa: PLR2004 - RFC 9110 asks for the challenge with it
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(
+        body, status_code=error.status, headers=headers, media_type="application/problem+json"
+    )
+
+
+async def on_bridge_error(request: Request, error: Exception) -> Response:
+    """Exception handler for the error tree."""
+    if not isinstance(error, BridgeError):
+        raise error
+    return problem(error, instance=request.scope["path"])
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Exception handler for what the router itself says no to."""
+    known = isinstance(error, HTTPException)
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if known and status == 404:  # noqa: PLR2004 - the router's own two answers
+        return problem(RouteUnknown(), instance=request.scope["path"])
+    if known and status == 405:  # noqa: PLR2004 - same
+        return problem(MethodNotAllowed(), instance=request.scope["path"])
+    return problem(RequestInvalid(), instance=request.scope["path"])
+
+
+async def on_crash(request: Request, error: Exception) -> Response:
+    """Exception handler for faults of ours: the text stays in the log."""
+    _log.error("request failed", exc_info=error, extra={"path": request.scope["path"]})
+    return problem(BridgeError(), instance=request.scope["path"])
+
+
+async def read_body(request: Request, model: type[B], *, limit: int) -> B:
+    """The JSON body as *model*.
+
+    Raises:
+        BodyTooLarge: Before more than *limit* bytes are held.
+        RequestInvalid: It is not JSON, or not of that shape; ``errors`` names every field.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge(f"The body exceeds {limit} bytes.")
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise RequestInvalid("The body did not arrive in full.") from error
+    try:
+        value = json.loads(b"".join(chunks))
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        errors = tuple(
+            FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"]) for item in found
+        )
+        listed = "; ".join(f"{e.pointer}: {e.message}" for e in errors)
+        raise RequestInvalid(
+            f"The body is not of the right shape: {listed}", errors=errors
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RequestInvalid("The body is not JSON.") from error
+
+
+def tagged(request: Request, text: str, *, media_type: str) -> Response:
+    """*text* with a strong entity tag, or 304 when the caller has it."""
+    tag = strong_etag(text)
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    sent = request.headers.get("if-none-match", "")
+    if tag in {part.strip() for part in sent.split(",")} or sent.strip() == "*":
+        return Response(status_code=304, headers=headers)
+    return Response(text, headers=headers, media_type=media_type)
+
+
+def tagged_json(request: Request, value: Mapping[str, Any]) -> Response:
+    """*value* as JSON with a strong entity tag."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return tagged(request, text, media_type="application/json")

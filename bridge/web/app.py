@@ -1,0 +1,94 @@
+"""The application: one table of routes, two middlewares, one mapper of errors.
+
+Knows which handler answers where. Must not build what the handlers need: bootstrap does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from bridge.domain.errors import BridgeError
+from bridge.ports import Clock, RunStore
+from bridge.services.actions import Actions
+from bridge.services.runs import Runs
+from bridge.services.streams import Streams
+from bridge.web.answers import on_bridge_error, on_crash, on_http_exception
+from bridge.web.api import ActionsApi, RunsApi, UrlOf
+from bridge.web.auth import Authenticator, RequireCaller
+from bridge.web.events import EventsEndpoint
+from bridge.web.health import HealthApi
+from bridge.web.openapi import OpenApi
+from bridge.web.platform import CatalogApi, PlatformApi
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes stand on."""
+
+    store: RunStore
+    clock: Clock
+    actions: Actions
+    runs: Runs
+    streams: Streams
+    authenticator: Authenticator
+    url_of: UrlOf
+    following: Callable[[], bool]
+    draining: Callable[[], bool]
+    server_url: str
+    max_body: int
+
+
+def routes(parts: Parts) -> list[Route]:
+    """Every address of the bridge."""
+    actions = ActionsApi(actions=parts.actions)
+    runs = RunsApi(
+        runs=parts.runs, url_of=parts.url_of, max_body=parts.max_body, draining=parts.draining
+    )
+    events = EventsEndpoint(runs=parts.runs, streams=parts.streams)
+    catalog = CatalogApi(store=parts.store)
+    platform = PlatformApi(store=parts.store, clock=parts.clock, max_body=parts.max_body)
+    health = HealthApi(
+        store=parts.store,
+        actions=parts.actions,
+        following=parts.following,
+        draining=parts.draining,
+    )
+    return [
+        Route("/v1/actions", actions.every),
+        Route("/v1/actions/{action_id}", actions.one),
+        Route("/v1/runs", runs.create, methods=["POST"]),
+        Route("/v1/runs", runs.page),
+        Route("/v1/runs/{run_id}", runs.one),
+        Route("/v1/runs/{run_id}/events", events),
+        Route("/v1/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
+        Route("/api/v1/namespaces", platform.report, methods=["POST"]),
+        Route("/api/v1/namespaces", platform.every),
+        Route("/catalog/all.yaml", catalog.every),
+        Route("/catalog/{kind}/{file}", catalog.one),
+        Route("/healthz", health.alive),
+        Route("/readyz", health.ready),
+        Route("/openapi.json", OpenApi(server=parts.server_url).show),
+    ]
+
+
+def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
+    """The ASGI application."""
+    return Starlette(
+        routes=routes(parts),
+        middleware=[Middleware(RequireCaller, authenticator=parts.authenticator)],
+        exception_handlers={
+            BridgeError: on_bridge_error,
+            HTTPException: on_http_exception,
+            Exception: on_crash,
+        },
+        lifespan=lifespan,
+    )

@@ -1,0 +1,188 @@
+"""The OpenAPI 3.1 document, made from the models and one table of operations.
+
+Knows what docs/reference/http-api.md promises. Must not know how it is done; a test compares the
+table with the routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bridge import __version__
+from bridge.web import models as m
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method at one path: its answers by status, with the model of each body."""
+
+    method: str
+    path: str
+    summary: str
+    answers: Mapping[int, type[BaseModel] | None]
+    problems: tuple[int, ...] = ()
+    body: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    media_type: str = "application/json"
+    open: bool = False
+
+
+_AUTH = (401, 403)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("get", "/v1/actions", "All actions", {200: None, 304: None}, _AUTH),
+    Operation(
+        "get", "/v1/actions/{action_id}", "One action", {200: None, 304: None}, (*_AUTH, 404)
+    ),
+    Operation(
+        "post",
+        "/v1/runs",
+        "Accept a run, replay one under its key, or preview one",
+        {200: m.RunView, 202: m.RunView},
+        (400, *_AUTH, 404, 413, 422, 503),
+        body=m.RunRequest,
+        headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "get",
+        "/v1/runs",
+        "Runs, newest first",
+        {200: m.RunPage},
+        (400, *_AUTH, 503),
+        query=("status", "action", "limit", "cursor"),
+    ),
+    Operation("get", "/v1/runs/{run_id}", "One run", {200: m.RunView}, (*_AUTH, 404, 503)),
+    Operation(
+        "get",
+        "/v1/runs/{run_id}/events",
+        "Events: a live stream with Accept: text/event-stream, else a page",
+        {200: m.EventPage, 204: None},
+        (400, *_AUTH, 404, 503),
+        headers=("Last-Event-ID",),
+        query=("after", "limit"),
+    ),
+    Operation(
+        "post",
+        "/v1/runs/{run_id}/cancel",
+        "Ask for the end of a run",
+        {200: m.RunView, 202: m.RunView},
+        (*_AUTH, 404, 503),
+    ),
+    Operation(
+        "post",
+        "/api/v1/namespaces",
+        "What a workflow reports of a namespace",
+        {200: m.NamespaceRecord},
+        (400, *_AUTH, 413, 503),
+        body=m.NamespaceRecord,
+    ),
+    Operation(
+        "get", "/api/v1/namespaces", "Reported namespaces", {200: m.NamespacePage}, (*_AUTH, 503)
+    ),
+    Operation(
+        "get",
+        "/catalog/all.yaml",
+        "All entity documents",
+        {200: None, 304: None},
+        (503,),
+        media_type="application/yaml",
+        open=True,
+    ),
+    Operation(
+        "get",
+        "/catalog/{kind}/{file}",
+        "One entity document",
+        {200: None, 304: None},
+        (404, 503),
+        media_type="application/yaml",
+        open=True,
+    ),
+    Operation("get", "/healthz", "The process lives", {200: None}, open=True),
+    Operation("get", "/readyz", "Send requests", {200: m.HealthView, 503: m.HealthView}, open=True),
+    Operation("get", "/openapi.json", "This document", {200: None}, open=True),
+)
+
+
+def document(*, server: str) -> dict[str, Any]:
+    """The whole document, for the address *server*."""
+    bodies = {m.Problem} | {op.body for op in OPERATIONS if op.body}
+    bodies |= {model for op in OPERATIONS for model in op.answers.values() if model}
+    ordered = sorted(bodies, key=lambda model: model.__name__)
+    _, schemas = models_json_schema(
+        [(model, "serialization") for model in ordered],
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Backstage Argo bridge", "version": __version__},
+        "servers": [{"url": server}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.get("$defs", {}),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"bearer": []}],
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    answers = {
+        str(status): _answer(model, operation.media_type)
+        for status, model in operation.answers.items()
+    }
+    for status in operation.problems:
+        answers[str(status)] = _answer(m.Problem, "application/problem+json")
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "parameters": _parameters(operation),
+        "responses": answers,
+    }
+    if operation.body is not None:
+        schema = {"$ref": f"#/components/schemas/{operation.body.__name__}"}
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    if operation.open:
+        described["security"] = []
+    return described
+
+
+def _answer(model: type[BaseModel] | None, media_type: str) -> dict[str, Any]:
+    if model is None:
+        return {"description": "See the reference"}
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"description": model.__doc__, "content": {media_type: {"schema": schema}}}
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    segments = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+    text = {"type": "string"}
+    return [
+        *({"name": name, "in": "path", "required": True, "schema": text} for name in segments),
+        *({"name": name, "in": "header", "schema": text} for name in operation.headers),
+        *({"name": name, "in": "query", "schema": text} for name in operation.query),
+    ]
+
+
+class OpenApi:
+    """``/openapi.json``, made once."""
+
+    def __init__(self, *, server: str) -> None:
+        self._document = document(server=server)
+
+    async def show(self, request: Request) -> Response:
+        """The document."""
+        del request
+        return JSONResponse(self._document)

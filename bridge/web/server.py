@@ -1,0 +1,56 @@
+"""The uvicorn server that ``bridge serve`` owns.
+
+Knows how to end it: uvicorn runs the lifespan's end only after all connections are closed, so open
+streams must be told first (research/reliability, section 4). Must not know what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+GRACE_SECONDS = 5
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends streams before it waits for connections."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, drain: Callable[[], None], delay: float = 0.0
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._delay = delay
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, give load balancers *delay* seconds to notice, then stop."""
+        self._drain()
+        if self._delay:
+            await asyncio.sleep(self._delay)
+        await super().shutdown(sockets=sockets)
+
+
+def server_for(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    drain: Callable[[], None],
+    delay: float = 0.0,
+) -> DrainingServer:
+    """A server that logs through the standard library and bounds its own shutdown."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return DrainingServer(config, drain=drain, delay=delay)
