@@ -127,7 +127,8 @@ def render_document(value: Any, *, roots: Roots) -> Any:
     """Fill a whole document.
 
     A string that is exactly one field without a filter keeps the value's own type. A key whose
-    field has no value is dropped; so is such an item of a list.
+    field has no value is dropped; so is an item of a list that has no value, or that would lose
+    a key: a link without an address is no link.
     """
     match value:
         case str():
@@ -136,10 +137,16 @@ def render_document(value: Any, *, roots: Roots) -> Any:
             pairs = ((key, render_document(item, roots=roots)) for key, item in value.items())
             return {key: item for key, item in pairs if item is not None}
         case list() | tuple():
-            items = (render_document(item, roots=roots) for item in value)
-            return [item for item in items if item is not None]
+            rendered = ((item, render_document(item, roots=roots)) for item in value)
+            return [after for item, after in rendered if _is_whole(item, after)]
         case _:
             return value
+
+
+def _is_whole(before: Any, after: Any) -> bool:
+    if isinstance(before, Mapping):
+        return len(after) == len(before)
+    return after is not None
 
 
 def _render_scalar(text: str, roots: Roots) -> Any:
