@@ -1,0 +1,116 @@
+# Everything a checkout needs comes from `make`; each target installs what it uses, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+MODULE := backstage-actions/scaffolder-module
+EXAMPLE := examples/backstage
+NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
+APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
+
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench lock chromium coverage clean
+
+help: ## this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# --- what is installed ---------------------------------------------------------------------
+.venv/bin/python:
+	@echo "· making a virtual environment"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.demo: requirements/demo.txt | .venv/bin/python
+	@echo "· installing the bridge's Python packages and Node"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	@echo "· installing Python packages for development, and Node"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ .venv/.demo
+
+setup: .venv/.dev ## install everything for work on the bridge
+
+$(MODULE)/node_modules/.installed: $(MODULE)/package-lock.json | .venv/.demo
+	@echo "· installing the scaffolder module's packages"
+	@cd $(MODULE) && $(NPM_CI)
+	@touch $@
+
+$(MODULE)/dist/.built: $(MODULE)/node_modules/.installed $(MODULE_SOURCES)
+	@echo "· building the scaffolder module"
+	@cd $(MODULE) && npm run --silent build
+	@touch $@
+
+$(EXAMPLE)/node_modules/.installed: $(EXAMPLE)/package-lock.json $(MODULE)/dist/.built
+	@echo "· installing the example Backstage (about 1,500 packages)"
+	@cd $(EXAMPLE) && $(NPM_CI)
+	@touch $@
+
+$(EXAMPLE)/packages/app/dist/.built: $(EXAMPLE)/node_modules/.installed $(APP_SOURCES)
+	@echo "· building the Backstage UI"
+	@cd $(EXAMPLE) && npm run --silent build > /dev/null
+	@touch $@
+
+chromium: ## install Chromium from Debian if there is none
+	@command -v chromium > /dev/null || { \
+	  echo "· installing Chromium"; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core > /dev/null; }
+
+# --- use ---------------------------------------------------------------------------------------
+demo: .venv/.demo $(EXAMPLE)/packages/app/dist/.built ## a real Backstage, the bridge and an embedded Argo; EXIT=1 ends with a verdict
+	@.venv/bin/python $(EXAMPLE)/demo.py $(if $(EXIT),--exit)
+
+demo-stop: ## stop what `make demo` left running
+	@.venv/bin/python $(EXAMPLE)/demo.py --stop
+
+# --- tests ---------------------------------------------------------------------------------------
+test: .venv/.dev chromium test-ts $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
+	@rm -f .coverage .coverage.*
+	@COVERAGE_PROCESS_START= .venv/bin/python -m coverage run -m pytest -q
+	@$(MAKE) --no-print-directory coverage
+
+coverage: .venv/.dev
+	@.venv/bin/python -m coverage combine -q
+	@.venv/bin/python -m coverage report --include='bridge/domain/*' --fail-under=100 > /dev/null || { .venv/bin/python -m coverage report --include='bridge/domain/*'; exit 1; }
+	@.venv/bin/python -m coverage report --fail-under=90
+
+test-fast: .venv/.dev ## Python without Backstage and the browser
+	@.venv/bin/python -m pytest -q -m "not e2e and not browser"
+
+test-ts: $(MODULE)/dist/.built ## the scaffolder module
+	@cd $(MODULE) && npm run --silent test
+
+test-e2e: .venv/.dev chromium $(EXAMPLE)/packages/app/dist/.built ## the real Backstage and the browser
+	@.venv/bin/python -m pytest -q -m "e2e or browser"
+
+# --- checks ---------------------------------------------------------------------------------------
+check: lint types contracts ## all static checks
+
+lint: .venv/.dev $(MODULE)/node_modules/.installed
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/interrogate -q tests
+	@cd $(MODULE) && npm run --silent lint
+
+types: .venv/.dev
+	@.venv/bin/mypy
+
+contracts: .venv/.dev
+	@.venv/bin/lint-imports --no-cache
+
+bench: .venv/.dev ## measurements, each beside its target
+	@.venv/bin/python -m tests.bench
+
+lock: ## compile requirements/*.txt again, without addresses
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	@for set in runtime demo dev; do .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	  requirements/$$set.in -o requirements/$$set.txt; done
+	@rm -rf .venv-lock
+
+clean: ## remove everything that make installed or built
+	@rm -rf .venv .run $(MODULE)/node_modules $(MODULE)/dist $(EXAMPLE)/node_modules $(EXAMPLE)/packages/app/dist
