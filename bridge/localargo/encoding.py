@@ -1,6 +1,6 @@
-"""JSON as Go writes it, and the times of Kubernetes.
+r"""JSON as Go writes it, and the times of Kubernetes.
 
-Argo's clients see Go's encoder: no blanks, `<`, `>`, `&` as `\\u003c` and so on. Pure.
+Argo's clients see Go's encoder: no blanks, `<`, `>`, `&` as `\u003c` and so on. Pure.
 """
 
 from __future__ import annotations

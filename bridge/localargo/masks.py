@@ -21,19 +21,24 @@ class FieldMask:
     @classmethod
     def parse(cls, text: str) -> FieldMask:
         """Read the parameter; an empty text keeps everything."""
-        exclude = text.startswith("-")
-        names = (part.strip().removeprefix("-") for part in text.split(","))
-        return cls(tuple(tuple(name.split(".")) for name in names if name), exclude)
+        names = text.removeprefix("-").split(",")
+        return cls(tuple(tuple(name.split(".")) for name in names if name), text.startswith("-"))
 
     def __bool__(self) -> bool:
         return bool(self.paths)
 
     def apply(self, value: dict[str, Any]) -> dict[str, Any]:
-        """The parts of `value` that the mask lets through, keys sorted as Go sorts a map."""
+        """The parts of `value` that the mask lets through, in the order they had."""
         if not self.paths:
             return value
-        kept = self._without(value, self.paths) if self.exclude else self._only(value, self.paths)
-        return _sorted(kept)
+        kept: dict[str, Any] = (
+            self._without(value, self.paths) if self.exclude else self._only(value, self.paths)
+        )
+        return kept
+
+    def frame(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The same for a frame of a stream: what is filtered has its keys sorted."""
+        return _sorted(self.apply(value)) if self.paths else value
 
     def _only(self, value: Any, paths: tuple[tuple[str, ...], ...]) -> Any:
         if any(not path for path in paths):
@@ -43,11 +48,11 @@ class FieldMask:
         if not isinstance(value, dict):
             return None
         kept = {}
-        for key in dict.fromkeys(path[0] for path in paths):
-            if key in value:
-                rest = tuple(path[1:] for path in paths if path[0] == key)
-                part = self._only(value[key], rest)
-                if part is not None or value[key] is None:
+        wanted = {path[0] for path in paths}
+        for key, whole in value.items():
+            if key in wanted:
+                part = self._only(whole, tuple(path[1:] for path in paths if path[0] == key))
+                if part is not None or whole is None:
                     kept[key] = part
         return kept
 

@@ -22,6 +22,7 @@ class LocalArgoSettings:
         secrets: Kubernetes Secret name -> key -> value, for `secretKeyRef`.
         kubeconfig: apply `resource` templates to this cluster with kubectl; None keeps the
             objects in memory.
+        namespaces: what the cluster in memory has from the start, beside `namespace`.
         requeue_seconds: how long the controller waits before it looks at a workflow again
             after a pod ended or a node was resumed. A real one waits 10 s.
         node_seconds: shortest time that a pod takes; makes a demonstration readable.
@@ -37,6 +38,7 @@ class LocalArgoSettings:
     templates: tuple[Path, ...] = ()
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     kubeconfig: Path | None = None
+    namespaces: tuple[str, ...] = ("default", "kube-system", "velero")
     requeue_seconds: float = 0.0
     node_seconds: float = 0.0
     keepalive_seconds: float = KEEPALIVE_SECONDS
