@@ -226,6 +226,13 @@ class WorkflowEngine(Protocol):
         """Delete the workflow; a missing one is fine."""
         ...
 
+    async def silent_templates(self, template: str) -> frozenset[str]:
+        """Names of the steps of a WorkflowTemplate whose pods have no lines of a user.
+
+        A ``resource`` step's container log is the executor's alone (argo-recordings, section 7).
+        """
+        ...
+
     async def ping(self) -> None:
         """Answer or raise."""
         ...

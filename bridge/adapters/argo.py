@@ -48,6 +48,7 @@ _OBJECT = (
     "metadata.labels",
     "spec.suspend",
     "spec.shutdown",
+    "spec.workflowTemplateRef",
     "status.phase",
     "status.message",
     "status.progress",
@@ -142,6 +143,17 @@ class ArgoEngine:
             await self._call("delete", "DELETE", self._path(name))
         except WorkflowGone:
             return
+
+    async def silent_templates(self, template: str) -> frozenset[str]:
+        """See WorkflowEngine."""
+        place = quote(self._target.namespace, safe="")
+        path = f"/api/v1/workflow-templates/{place}/{quote(template, safe='')}"
+        found = await self._call("get", "GET", path)
+        return frozenset(
+            step["name"]
+            for step in (found.get("spec") or {}).get("templates") or ()
+            if "resource" in step and "name" in step
+        )
 
     async def ping(self) -> None:
         """See WorkflowEngine."""

@@ -76,7 +76,9 @@ def done(run: Run, *, status: RunStatus, seconds: float, error: RunError | None)
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: ``0.8 s``, ``42 s``, ``3 min 5 s``, ``2 h 4 min``."""
+    """Seconds for people: ``<1 s`` (Argo tells whole ones), ``0.8 s``, ``42 s``, ``3 min 5 s``."""
+    if seconds == 0:
+        return "<1 s"
     if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth is worth showing
         return f"{seconds:.1f} s" if seconds % 1 else f"{int(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)

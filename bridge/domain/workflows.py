@@ -170,6 +170,12 @@ class Snapshot:
         return self.phase in TERMINAL_PHASES
 
     @property
+    def template(self) -> str:
+        """The WorkflowTemplate that it runs."""
+        reference = (self.raw.get("spec") or {}).get("workflowTemplateRef") or {}
+        return str(reference.get("name", ""))
+
+    @property
     def shutdown(self) -> str:
         """``Stop`` or ``Terminate`` when somebody asked for it."""
         return str((self.raw.get("spec") or {}).get("shutdown") or "")

@@ -26,6 +26,7 @@ _GRACE = 1.5
 """Argo sends lines once a second (argo-recordings, section 7): the last ones come after the end."""
 _TAIL = 20
 _MOST_LINES = 2_000
+_REMEMBER_SECONDS = 60.0
 
 Cursor = Callable[[str, str], str]
 Tell = Callable[[str, str, str, list[EventDraft]], None]
@@ -39,6 +40,8 @@ class _Tail:
     workflow: str
     pod: str
     step: str
+    template: tuple[str, str]
+    """The WorkflowTemplate and the step's own template in it."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     failed: bool = False
     last_line: str = ""
@@ -68,6 +71,7 @@ class PodLogs:
         self._tell = tell
         self._slots = asyncio.Semaphore(at_once)
         self._tails: dict[str, dict[str, _Tail]] = {}
+        self._silent: dict[str, tuple[float, frozenset[str]]] = {}
 
     def nodes_changed(self, run_id: str, snapshot: Snapshot, nodes: Iterable[Node]) -> None:
         """Begin with pods that run or failed; let those that ended run out."""
@@ -79,7 +83,8 @@ class PodLogs:
             if tail is None and (node.phase == "Running" or node.failed):
                 name = node.label(snapshot.name)
                 step = name.rpartition("(")[0] if node.retried else name
-                tail = _Tail(run_id, snapshot.name, snapshot.pod_name(node), step)
+                pod, template = snapshot.pod_name(node), (snapshot.template, node.template)
+                tail = _Tail(run_id, snapshot.name, pod, step, template)
                 tails[node.id] = tail
                 tail.task = self._tasks.spawn(self._read(tail), name=f"logs {tail.pod}")
             if tail is not None and node.ended:
@@ -99,6 +104,8 @@ class PodLogs:
         return {node_id: tail.last_line for node_id, tail in tails.items() if tail.last_line}
 
     async def _read(self, tail: _Tail) -> None:
+        if await self._is_silent(*tail.template):
+            return
         late = self._slots.locked()
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=5.0)
         async with self._slots:
@@ -116,6 +123,18 @@ class PodLogs:
                     return
                 if not tail.ended.is_set():
                     await backoff.wait()
+
+    async def _is_silent(self, workflow_template: str, step: str) -> bool:
+        """Whether a step's pods have nothing to say; asked of Argo once a minute."""
+        now = self._clock.monotonic()
+        known = self._silent.get(workflow_template)
+        if known is None or now - known[0] > _REMEMBER_SECONDS:
+            try:
+                known = (now, await self._engine.silent_templates(workflow_template))
+            except BridgeError:
+                known = (now, known[1] if known else frozenset())
+            self._silent[workflow_template] = known
+        return step in known[1]
 
     async def _stream(self, tail: _Tail, *, follow: bool) -> None:
         reading = asyncio.ensure_future(self._lines(tail, follow=follow))
