@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from bridge import __version__
+from bridge import __version__, localargo
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.bootstrap import open_bridge
+from bridge.demo import demo as run_demo
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import BridgeError
@@ -22,6 +23,8 @@ from bridge.settings import Settings
 from bridge.telemetry import configure_logging
 from bridge.web.openapi import document
 from bridge.web.server import server_for
+
+_PASS_ON = {"ignore_unknown_options": True}
 
 
 @click.group()
@@ -61,6 +64,35 @@ async def _serve(settings: Settings) -> None:
             delay=settings.drain_seconds,
         )
         await server.serve()
+
+
+@main.command("local-argo", add_help_option=False, context_settings=_PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def local_argo(arguments: tuple[str, ...]) -> None:
+    """Run the embedded Argo server; --help lists its options."""
+    sys.exit(localargo.main(arguments))
+
+
+@main.command()
+@click.option("--name", default="team-a-dev", show_default=True, help="Name of the namespace.")
+@click.option("--team", default="team-a", show_default=True, help="Owning team.")
+@click.option("--feature", "features", multiple=True, help="A feature; may be repeated.")
+@click.option(
+    "--pace", default=0.6, show_default=True, help="Seconds that each step takes at least."
+)
+@click.option(
+    "--actions",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("backstage-actions/actions"),
+    show_default=True,
+    help="Folder of action definitions.",
+)
+def demo(name: str, team: str, features: tuple[str, ...], pace: float, folder: Path) -> None:
+    """Show one namespace:create run in the terminal, with an embedded Argo."""
+    given = {"namespaceName": name, "team": team, "features": list(features)}
+    succeeded = asyncio.run(run_demo(given, actions=folder, pace=pace, echo=click.echo))
+    sys.exit(0 if succeeded else 1)
 
 
 @main.group()

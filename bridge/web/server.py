@@ -25,6 +25,12 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._delay = delay
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so by ``ready``."""
+        await super().startup(sockets=sockets)
+        self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, give load balancers *delay* seconds to notice, then stop."""
