@@ -129,12 +129,10 @@ class _Call:
     def _each(self, asked: ResourceFlags) -> Iterator[dict[str, Any]]:
         """Yield the objects of the manifest, also those inside a List."""
         for document in documents(self._manifest):
-            if not isinstance(document, dict):
-                raise ManifestError(
-                    f"error parsing {MANIFEST_PATH}: json: cannot unmarshal into an object"
-                )
-            is_list = document.get("kind") == "List" and isinstance(document.get("items"), list)
-            for each in document["items"] if is_list else [document]:
+            for each in _listed(document):
+                if not isinstance(each, dict):
+                    text = f'unable to decode "{MANIFEST_PATH}": an object is expected, not {each}'
+                    raise ResourceError(f"no more retries error: {text}")
                 self._check_namespace(each, asked)
                 yield each
 
@@ -200,6 +198,14 @@ class _Call:
             raise FlagError("error: must specify --patch or --patch-file containing the contents")
         keys = self._keys(asked)
         return only_object([self._objects.patch(key, patch, strategy=strategy) for key in keys])
+
+
+def _listed(document: Any) -> list[Any]:
+    """Return the items of a List, else the document itself."""
+    if isinstance(document, dict) and document.get("kind") == "List":
+        items = document.get("items")
+        return items if isinstance(items, list) else []
+    return [document]
 
 
 def _stderr(error: Exception, action: str) -> str:

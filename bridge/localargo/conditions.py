@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.localargo.expression_functions import OperandError, show, to_json
+from bridge.localargo.expression_functions import show, to_json
 from bridge.localargo.paths import MissingKeyError, PathError, follow
 
 _OPERATORS = {"=": "=", "==": "==", "!=": "!=", "in": "in", "notin": "notin", ">": "gt", "<": "lt"}
@@ -141,7 +141,4 @@ def _ordered(actual: str, limit: str, operator: str) -> bool:
 
 
 def _printed(value: Any) -> str:
-    try:
-        return to_json(value) if isinstance(value, list | Mapping) else show(value)
-    except OperandError as error:
-        raise PathError(str(error)) from error
+    return to_json(value) if isinstance(value, list | Mapping) else show(value)

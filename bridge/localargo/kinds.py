@@ -36,6 +36,16 @@ _METADATA = frozenset(
         "managedFields",
     }
 )
+_SHAPES: Mapping[str, Mapping[str, type]] = {
+    "ResourceQuota": {"spec.hard": dict},
+    "LimitRange": {"spec.limits": list},
+    "Role": {"rules": list},
+    "ClusterRole": {"rules": list},
+    "RoleBinding": {"subjects": list, "roleRef": dict},
+    "ClusterRoleBinding": {"subjects": list, "roleRef": dict},
+    "NetworkPolicy": {"spec.policyTypes": list},
+    "Ingress": {"spec.rules": list},
+}
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -162,6 +172,16 @@ def _check_shape(kind: Kind, found: Mapping[str, Any]) -> None:
     if unknown:
         listed = ", ".join(f'unknown field "{name}"' for name in unknown)
         raise _undecodable(kind, found, f"strict decoding error: {listed}")
+    for path, shape in {"spec": dict, **_SHAPES.get(kind.name, {})}.items():
+        value = read(found, path)
+        if kind.fields is not None and value is not None and not isinstance(value, shape):
+            wanted = "[]object" if shape is list else "object"
+            raise _undecodable(
+                kind,
+                found,
+                f"json: cannot unmarshal {_json_type(value)} into Go struct field "
+                f"{kind.name}.{path} of type {wanted}",
+            )
     for owner, path in (("ObjectMeta", "metadata.labels"), ("ObjectMeta", "metadata.annotations")):
         _check_texts(kind, found, owner=owner, path=path)
     if kind.name == "ConfigMap":
@@ -322,10 +342,17 @@ def _rule_complaints(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _path_complaints(found: Mapping[str, Any]) -> Iterator[str]:
     for index, rule in enumerate(read(found, "spec.rules") or []):
-        for number, path in enumerate(read(rule, "http.paths") or []):
+        where = f"spec.rules[{index}]"
+        paths = read(rule, "http.paths") or [] if isinstance(rule, Mapping) else None
+        if not isinstance(paths, list):
+            yield f"{where}: Invalid value: a rule is an object, its http.paths are a list"
+            continue
+        for number, path in enumerate(paths):
             if not (isinstance(path, Mapping) and path.get("pathType")):
-                where = f"spec.rules[{index}].http.paths[{number}]"
-                yield f"{where}.pathType: Required value: pathType must be specified"
+                yield (
+                    f"{where}.http.paths[{number}].pathType: Required value: "
+                    "pathType must be specified"
+                )
 
 
 _SPECIAL: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {

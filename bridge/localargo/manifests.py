@@ -16,6 +16,7 @@ MAX_MANIFEST = 1_000_000
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
 _GO_BOOLEANS = re.compile(r"^(?:y|Y|n|N)$")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_MERGE = "tag:yaml.org,2002:merge"
 _BOOLEAN = "tag:yaml.org,2002:bool"
 
 
@@ -34,14 +35,25 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            key = _key(self.construct_object(key_node, deep=True))
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise ManifestError(
-                    f'yaml: unmarshal errors:\n  line {line}: key "{key}" already set in map'
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+            if key_node.tag != _MERGE:
+                key, line = self._key(key_node), key_node.start_mark.line + 1
+                if key in seen:
+                    raise ManifestError(
+                        f'yaml: unmarshal errors:\n  line {line}: key "{key}" already set in map'
+                    )
+                seen.add(key)
+        self.flatten_mapping(node)
+        return {
+            self._key(key_node): self.construct_object(value_node, deep=deep)
+            for key_node, value_node in node.value
+        }
+
+    def _key(self, node: yaml.Node) -> str:
+        """Return the key as JSON has it; 1 and true are two keys, unlike in Python."""
+        key = self.construct_object(node, deep=True)
+        if isinstance(key, dict | list):
+            raise ManifestError(f"yaml: line {node.start_mark.line + 1}: invalid map key: {key}")
+        return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
 
 
 _Loader.add_implicit_resolver(_BOOLEAN, _GO_BOOLEANS, list("yYnN"))
@@ -76,15 +88,9 @@ def parse(text: str) -> Any:
 
 def _json_like(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_key(key): _json_like(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
+        return {key: _json_like(item) for key, item in value.items()}
+    if isinstance(value, set):
+        return dict.fromkeys(sorted(value))
+    if isinstance(value, list):
         return [_json_like(item) for item in value]
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value
-
-
-def _key(key: Any) -> str:
-    if key is None or isinstance(key, bool):
-        return "null" if key is None else str(key).lower()
-    return str(key)
+    return value.decode("latin-1") if isinstance(value, bytes) else value

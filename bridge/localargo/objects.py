@@ -168,12 +168,16 @@ class ObjectStore:
         if key.kind.namespaced:
             self._found(Key(self.kind_named("namespaces"), "", key.namespace))
 
-    def _update(self, key: Key, changed: dict[str, Any]) -> dict[str, Any]:
+    def _update(self, key: Key, wanted: Any) -> dict[str, Any]:
+        """Store the object as `wanted`; what makes it this object stays as it is."""
         live = self._found(key)
-        changed["metadata"] |= {
-            name: live["metadata"][name] for name in _KEPT if name in live["metadata"]
-        }
-        changed["metadata"].pop("resourceVersion", None)
+        fields = wanted if isinstance(wanted, dict) else {}
+        given = fields.get("metadata")
+        metadata = dict(given) if isinstance(given, dict) else {}
+        metadata |= {name: live["metadata"][name] for name in _KEPT if name in live["metadata"]}
+        metadata.pop("resourceVersion", None)
+        changed = {**fields, "apiVersion": live["apiVersion"], "kind": live["kind"]}
+        changed["metadata"] = metadata
         validate(key.kind, changed)
         if changed.get("roleRef") != live.get("roleRef"):
             shown = to_json(changed.get("roleRef"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_UNSUPPORTED = frozenset("*?@|#(){},:")
+_UNSUPPORTED = frozenset("*?@|#(){},: ")
 
 
 class PathError(Exception):
