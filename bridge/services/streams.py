@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable, Iterable
 
 from bridge.domain.events import Event
 from bridge.domain.frames import KEEP_ALIVE, encode_event
@@ -23,29 +23,44 @@ _Frame = tuple[int, bytes, bool]
 class Subscription:
     """One reader of one run."""
 
-    __slots__ = ("_closed", "_frames", "_overflowed", "_waiter", "run_id", "seq")
+    __slots__ = (
+        "_closed",
+        "_waiter",
+        "caught_up",
+        "frames",
+        "on_stall",
+        "run_id",
+        "seq",
+        "taken_at",
+    )
 
     def __init__(self, run_id: str, *, after: int) -> None:
         self.run_id = run_id
         self.seq = after
-        self._frames: deque[_Frame] = deque()
+        self.caught_up = False
+        self.frames: deque[_Frame] = deque()
+        self.taken_at: float | None = None
+        self.on_stall: Callable[[], object] = self.close
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
-        self._overflowed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come."""
+        return self._closed
 
     def push(self, frames: Iterable[_Frame], *, capacity: int) -> None:
-        """Queue frames for the reader; beyond *capacity* it is cut."""
-        self._frames.extend(frames)
-        if len(self._frames) > capacity:
-            self._frames.clear()
-            self._overflowed = True
+        """Queue frames for the reader; beyond *capacity* it is cut and may come again."""
+        self.frames.extend(frames)
+        if len(self.frames) > capacity:
+            self.frames.clear()
             self._closed = True
         self._wake()
 
     def keep_alive(self) -> None:
         """Queue a comment unless something else is about to be sent."""
-        if not self._frames:
-            self._frames.append((0, KEEP_ALIVE, False))
+        if not self.frames:
+            self.frames.append((0, KEEP_ALIVE, False))
             self._wake()
 
     def close(self) -> None:
@@ -53,33 +68,33 @@ class Subscription:
         self._closed = True
         self._wake()
 
-    @property
-    def overflowed(self) -> bool:
-        """Whether the reader was too slow."""
-        return self._overflowed
-
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def take(self) -> list[_Frame]:
-        """All queued frames; empty only when the stream is closed."""
-        while not self._frames and not self._closed:
+    async def wait(self) -> None:
+        """Wait for a frame or the end."""
+        while not self.frames and not self._closed:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
             self._waiter = None
-        frames = list(self._frames)
-        self._frames.clear()
-        return frames
 
 
 class Streams:
     """All open subscriptions of this process; told of every commit by the journal."""
 
-    def __init__(self, *, store: RunStore, clock: Clock, capacity: int = 2_000) -> None:
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        clock: Clock,
+        capacity: int = 2_000,
+        stall: float = 60.0,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._capacity = capacity
+        self._stall = stall
         self._open: dict[str, set[Subscription]] = {}
         self._closed = False
 
@@ -96,7 +111,7 @@ class Streams:
             reader.push(frames, capacity=self._capacity)
 
     def subscribe(self, run_id: str, *, after: int) -> Subscription:
-        """Open a subscription; :meth:`chunks` reads it and :meth:`leave` ends it."""
+        """Open a subscription; :meth:`read` reads it and :meth:`leave` ends it."""
         reader = Subscription(run_id, after=after)
         if self._closed:
             reader.close()
@@ -112,44 +127,48 @@ class Streams:
         if not readers:
             del self._open[reader.run_id]
 
-    async def chunks(self, reader: Subscription) -> AsyncIterator[bytes]:
-        """Bytes to send: every event after the reader's position, once, in order.
+    async def read(self, reader: Subscription) -> bytes | None:
+        """The next bytes to send: every event after the reader's position, once, in order.
 
-        Ends after the last event, when the reader was too slow, or when the process drains.
+        None after the last event, when the reader was too slow, or when the process drains.
         """
-        async for chunk, last in self._past(reader):
-            yield chunk
-            if last:
-                return
-        while frames := await reader.take():
-            first = next((frame[0] for frame in frames if frame[0]), reader.seq + 1)
-            if first > reader.seq + 1:  # told out of order: the store has the order
-                async for chunk, last in self._past(reader):
-                    yield chunk
-                    if last:
-                        return
-            fresh = [frame for frame in frames if frame[0] > reader.seq or frame[0] == 0]
-            if not fresh:
-                continue
-            reader.seq = max(reader.seq, fresh[-1][0])
-            yield b"".join(frame[1] for frame in fresh)
-            if fresh[-1][2]:
-                return
+        reader.taken_at = None
+        while True:
+            if not reader.caught_up:
+                past = await self._past(reader)
+                if past is not None:
+                    return past
+            await reader.wait()
+            if not reader.frames:
+                return None
+            chunk = _take(reader)
+            if chunk is not None:
+                reader.taken_at = self._clock.monotonic()
+                return chunk
 
-    async def _past(self, reader: Subscription) -> AsyncIterator[tuple[bytes, bool]]:
-        while page := await self._store.events(reader.run_id, after=reader.seq, limit=_PAGE):
-            reader.seq = page[-1].seq
-            yield b"".join(encode_event(event) for event in page), page[-1].is_last
-            if len(page) < _PAGE:
-                return
+    async def _past(self, reader: Subscription) -> bytes | None:
+        """A page of what is stored; afterwards the reader lives on what is told."""
+        page = await self._store.events(reader.run_id, after=reader.seq, limit=_PAGE)
+        reader.caught_up = len(page) < _PAGE
+        if not page:
+            return None
+        reader.seq = page[-1].seq
+        if page[-1].is_last:
+            reader.close()
+            reader.caught_up = True
+        return b"".join(encode_event(event) for event in page)
 
     async def keep_alive(self, *, every: float) -> None:
-        """Send a comment to idle readers for ever: one timer for all of them."""
+        """One timer for all readers, for ever: a comment for the idle, an end for the stalled."""
         while True:
             await self._clock.sleep(every)
+            limit = self._clock.monotonic() - self._stall
             for readers in tuple(self._open.values()):
                 for reader in tuple(readers):
-                    reader.keep_alive()
+                    if reader.taken_at is not None and reader.taken_at < limit:
+                        reader.on_stall()
+                    else:
+                        reader.keep_alive()
 
     def close(self) -> None:
         """End every stream; the process is draining and readers resume elsewhere."""
@@ -157,3 +176,22 @@ class Streams:
         for readers in tuple(self._open.values()):
             for reader in tuple(readers):
                 reader.close()
+
+
+def _take(reader: Subscription) -> bytes | None:
+    """All queued bytes; None when they are old, or when the store must be asked first."""
+    chunks: list[bytes] = []
+    while reader.frames:
+        seq, chunk, last = reader.frames.popleft()
+        if seq > reader.seq + 1:  # told out of order: the store has the order
+            reader.frames.clear()
+            reader.caught_up = False
+            break
+        if 0 < seq <= reader.seq:
+            continue
+        chunks.append(chunk)
+        if seq:
+            reader.seq = seq
+        if last:
+            reader.close()
+    return b"".join(chunks) if chunks else None

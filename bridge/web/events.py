@@ -6,6 +6,7 @@ Knows Server-Sent Events over ASGI. Must not know how events come to be.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,7 +20,6 @@ from bridge.services.streams import Streams, Subscription
 from bridge.web.queries import whole_number
 
 RETRY_MILLISECONDS = 2_000
-SEND_SECONDS = 60.0
 _PAGE = 500
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -65,20 +65,22 @@ class EventsEndpoint:
     async def _stream(self, run: Run, after: int, receive: Receive, send: Send) -> None:
         reader = self._streams.subscribe(run.id, after=after)
         gone = asyncio.ensure_future(_close_when_gone(receive, reader))
+        # A reader that never reads blocks `send`; cutting this task is the only way out.
+        reader.on_stall = _canceller_of(asyncio.current_task())
+        chunk: bytes | None = retry_frame(RETRY_MILLISECONDS)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await _send(send, retry_frame(RETRY_MILLISECONDS))
-            async for chunk in self._streams.chunks(reader):
-                await _send(send, chunk)
+            while chunk is not None:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await self._streams.read(reader)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._streams.leave(reader)
             gone.cancel()
 
 
-async def _send(send: Send, chunk: bytes) -> None:
-    async with asyncio.timeout(SEND_SECONDS):  # a reader that never reads must not stay for ever
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+def _canceller_of(task: asyncio.Task[object] | None) -> Callable[[], object]:
+    return task.cancel if task is not None else lambda: None
 
 
 async def _close_when_gone(receive: Receive, reader: Subscription) -> None:

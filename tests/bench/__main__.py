@@ -1,0 +1,33 @@
+"""``make bench``: every figure beside its target (design, section 8).
+
+Names of single benches may be given: latency, submissions, memory, fanout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from tests.bench import fanout, latency, memory, submissions
+
+BENCHES = {
+    "latency": latency.measure,
+    "submissions": submissions.measure,
+    "memory": memory.measure,
+    "fanout": fanout.measure,
+}
+
+
+async def main() -> None:
+    """Run the benches one after the other."""
+    figures = []
+    for name in sys.argv[1:] or BENCHES:
+        print(f"· {name}")  # noqa: T201 - a program that prints
+        figures += await BENCHES[name]()
+    print()  # noqa: T201
+    for figure in figures:
+        print(figure.line())  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

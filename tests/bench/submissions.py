@@ -1,0 +1,99 @@
+"""Accepted, durable submissions of the bridge against bare creations at the same Argo.
+
+Both by the same hand-written client with as many connections. The bridge's rate is taken until
+each run's workflow exists, not until the bridge has answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.bench.figures import Figure
+from tests.bench.processes import argo, bridge
+from tests.bench.raw import Connection
+
+COUNT = 600
+CONNECTIONS = 16
+ROUNDS = 3
+TARGET = 0.8
+GIVE_UP_SECONDS = 60.0
+_NS = "argo-workflows"
+
+
+async def measure() -> list[Figure]:
+    """Submission figures: the median of the rounds' ratios, bridge and bare in turn."""
+    ratios, answered = [], []
+    with tempfile.TemporaryDirectory() as name:
+        async with argo() as engine, bridge(engine.url, folder=Path(name)) as service:
+            for number in range(ROUNDS):
+                bare = await _rate(engine.url, lambda c, i, n=number: _create(c, f"bare-{n}-{i}"))
+                begin = time.monotonic()
+                accepted = await _rate(service.url, _accept)
+                await _all_exist(engine.url, (number + 1) * COUNT)
+                created = COUNT / (time.monotonic() - begin)
+                ratios.append(created / bare)
+                answered.append(accepted / bare)
+                print(  # noqa: T201
+                    f"  bare {bare:.0f}/s, bridge answers {accepted:.0f}/s, "
+                    f"workflows exist {created:.0f}/s"
+                )
+    return [
+        Figure(
+            "accepted submissions / bare POST",
+            _median(answered),
+            TARGET,
+            "x",
+            higher_is_better=True,
+        ),
+        Figure(
+            "submissions until the workflow exists / bare POST",
+            _median(ratios),
+            TARGET,
+            "x",
+            higher_is_better=True,
+        ),
+    ]
+
+
+async def _rate(url: str, one: Callable[[Connection, int], Awaitable[object]]) -> float:
+    numbers = iter(range(COUNT))
+
+    async def work() -> None:
+        async with Connection(url) as connection:
+            for number in numbers:
+                await one(connection, number)
+
+    begin = time.monotonic()
+    async with asyncio.timeout(GIVE_UP_SECONDS), asyncio.TaskGroup() as group:
+        for _ in range(CONNECTIONS):
+            group.create_task(work())
+    return COUNT / (time.monotonic() - begin)
+
+
+async def _create(connection: Connection, name: str) -> None:
+    spec = {"workflowTemplateRef": {"name": "bench-idle"}}
+    workflow = {"metadata": {"name": name, "namespace": _NS}, "spec": spec}
+    await connection.call("POST", f"/api/v1/workflows/{_NS}", {"workflow": workflow})
+
+
+async def _accept(connection: Connection, number: int) -> None:
+    del number
+    await connection.call("POST", "/v1/runs", {"action": "bench:idle"})
+
+
+async def _all_exist(url: str, count: int) -> None:
+    query = "listOptions.labelSelector=bridge/instance%3Ddefault&fields=items.metadata.name"
+    async with asyncio.timeout(GIVE_UP_SECONDS), Connection(url) as connection:
+        while True:
+            page = await connection.call("GET", f"/api/v1/workflows/{_NS}?{query}")
+            if len(page["items"] or ()) >= count:
+                return
+            await asyncio.sleep(0.02)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
