@@ -35,7 +35,7 @@ from bridge.localargo.nodes import (
 )
 from bridge.localargo.outputs import publish
 from bridge.localargo.plan import check_metadata, check_plan, merge
-from bridge.localargo.pods import Pod, PodResult
+from bridge.localargo.pods import Pod, PodResult, outputs_of, time_limit, timed_out
 from bridge.localargo.runners import Runners
 from bridge.localargo.settings import LocalArgoSettings
 from bridge.localargo.templates import TemplateStore, as_text
@@ -48,7 +48,6 @@ _TRACE = "workflows.argoproj.io/trace-id"
 _SIZE_LIMIT = 1_500_000  # etcd's own limit
 _TTL_FIELDS = {"Succeeded": "secondsAfterSuccess", "Failed": "secondsAfterFailure"}
 _POD_GC_SECONDS = 5.0
-_KILLED = 137  # 128 + SIGKILL
 
 
 class Engine:
@@ -166,10 +165,11 @@ class Engine:
                 f"namespaced/{reference}/{item['name']}": item
                 for item in sorted(listed, key=lambda item: str(item["name"]))
             }
+        plan = merge(spec, template.spec if template else None)
         return Workflow(
             metadata=own,
-            spec=dict(spec),
-            plan=merge(spec, template.spec if template else None),
+            spec={**spec, **({"suspend": True} if plan.get("suspend") else {})},
+            plan=plan,
             stored_templates=stored,
             created_at=now,
             nodes=NodeTree(metadata["name"]),
@@ -281,7 +281,7 @@ class Engine:
         started = self.now()
         if node.type == POD:
             self._mark_running(workflow, node)
-        limit = _pod_limit(pod.template)
+        limit = time_limit(pod.template)
         timer = None
         if limit is not None:
             timer = asyncio.get_running_loop().call_later(limit, pod.stop.set)
@@ -295,7 +295,7 @@ class Engine:
         if spare > 0 and not pod.stop.is_set():
             await asyncio.sleep(spare)
         out_of_time = limit is not None and self.now() - started >= limit
-        self._note_end(workflow, node, pod, result if not out_of_time else _timed_out(pod))
+        self._note_end(workflow, node, pod, result if not out_of_time else timed_out(pod.template))
 
     def _mark_running(self, workflow: Workflow, node: Node) -> None:
         """Note that the pod runs. With a requeue time nobody looks before it has ended."""
@@ -319,7 +319,7 @@ class Engine:
             node.phase = ERROR
         if node.type == POD:
             node.synced = True
-        node.outputs = _outputs(pod.template, result)
+        node.outputs = outputs_of(pod.template, result)
         publish(workflow, node)
         self.notice(workflow)
 
@@ -356,23 +356,6 @@ def _time_to_live(workflow: Workflow) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def _pod_limit(template: Mapping[str, Any]) -> float | None:
-    """Seconds after which the template itself ends its pod."""
-    limits = []
-    if template.get("activeDeadlineSeconds") is not None:
-        limits.append(float(as_text(template["activeDeadlineSeconds"])))
-    if template.get("timeout"):
-        limits.append(parse_duration(as_text(template["timeout"])))
-    return min(limits, default=None)
-
-
-def _timed_out(pod: Pod) -> PodResult:
-    if pod.template.get("activeDeadlineSeconds") is not None:
-        text = "Pod was active on the node longer than the specified deadline"
-        return PodResult(_KILLED, text)
-    return PodResult(_KILLED, "timeout")
-
-
 def _result_is_used(workflow: Workflow, node: Node) -> bool:
     """Argo keeps what a script prints only if something reads it."""
     name = node.display_name.partition("(")[0]
@@ -381,21 +364,3 @@ def _result_is_used(workflow: Workflow, node: Node) -> bool:
         f"{root}.{name}.outputs.result" in text or f"{root}['{name}'].outputs.result" in text
         for root in ("steps", "tasks")
     )
-
-
-def _outputs(template: Mapping[str, Any], result: PodResult) -> dict[str, Any] | None:
-    declared = template.get("outputs", {}).get("parameters", [])
-    outputs: dict[str, Any] = {}
-    if declared:
-        outputs["parameters"] = [_filled(item, result.values) for item in declared]
-    if result.result is not None:
-        outputs["result"] = result.result
-    if result.exit_code is not None:
-        outputs["exitCode"] = str(result.exit_code)
-    return outputs or None
-
-
-def _filled(parameter: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
-    name = parameter["name"]
-    own = {"name": name, **({"value": values[name]} if name in values else {})}
-    return {**own, **{key: item for key, item in parameter.items() if key != "name"}}

@@ -35,7 +35,8 @@ def look(controller: Controller, locks: Mutexes, workflow: Workflow) -> bool:
         changed = True
     changed |= _end_what_must_end(controller, workflow)
     try:
-        changed |= _walk(controller, workflow)
+        if not workflow.spec.get("suspend"):
+            changed |= _walk(controller, workflow)
     except StuckError:
         workflow.stuck = True
         changed = True

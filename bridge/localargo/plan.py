@@ -29,15 +29,18 @@ _KINDS = ("steps", "dag", "script", "container", "resource", "http", "suspend")
 def merge(spec: Mapping[str, Any], template_spec: Mapping[str, Any] | None) -> dict[str, Any]:
     """The spec to execute: the workflow's own fields over those of its template.
 
-    Arguments are merged by name: the template's order, its descriptions and defaults, then what
-    only the workflow has.
+    Arguments are merged by name: the template's order and defaults, then what only the workflow
+    has. Descriptions are not kept, as Argo does not.
     """
     if template_spec is None:
         return dict(spec)
     plan = {**template_spec, **{key: value for key, value in spec.items() if key != "arguments"}}
     given = {item["name"]: item for item in _parameters(spec)}  # the last of two wins
     declared = [
-        {**item, **given.pop(item["name"], {})} if item["name"] in given else dict(item)
+        {
+            **{key: value for key, value in item.items() if key != "description"},
+            **given.pop(item["name"], {}),
+        }
         for item in _parameters(template_spec)
     ]
     merged = [*declared, *given.values()]

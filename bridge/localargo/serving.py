@@ -147,5 +147,8 @@ def run(settings: LocalArgoSettings, *, host: str, port: int) -> bool:
 
 def _listen(host: str, port: int) -> AbstractContextManager[socket.socket]:
     listener = socket.create_server((host, port), backlog=4096)
+    # Accepted sockets inherit it. asyncio sets it only where the protocol number is known, which
+    # it is not here, and each answer would wait 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)  # noqa: FBT003 - the only way to say it
     return listener

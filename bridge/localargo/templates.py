@@ -147,10 +147,12 @@ def read_files(paths: Iterable[Path]) -> Iterator[tuple[Path, Mapping[str, Any]]
 
 def typed_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The spec as Argo writes it back: fields that its types always show are there."""
-    typed = {key: value for key, value in spec.items() if key not in {"templates", "arguments"}}
     templates = [_typed_template(template) for template in spec.get("templates") or ()]
-    typed["arguments"] = typed_arguments(spec.get("arguments"))
-    return {"templates": templates, **typed} if templates else typed
+    head: dict[str, Any] = {"templates": templates} if templates else {}
+    if "entrypoint" in spec:
+        head["entrypoint"] = spec["entrypoint"]
+    head["arguments"] = typed_arguments(spec.get("arguments"))
+    return head | {key: value for key, value in spec.items() if key not in {*head, "templates"}}
 
 
 def typed_arguments(arguments: Mapping[str, Any] | None) -> dict[str, Any]:
