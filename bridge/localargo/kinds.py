@@ -138,10 +138,14 @@ def kind_of(api_version: str, name: str) -> Kind:
     for kind in KINDS:
         if kind.name == name and kind.group == group:
             return kind
-    is_custom = "." in group and not group.endswith(".k8s.io") and re.fullmatch(r"[A-Z]\w*", name)
-    if not is_custom:
+    if not (is_custom(group) and re.fullmatch(r"[A-Z]\w*", name)):
         raise ApiError("NoMatch", f'no matches for kind "{name}" in version "{api_version}"')
     return Kind(name, _plural(name.lower()), group, fields=None)
+
+
+def is_custom(group: str) -> bool:
+    """Tell whether kinds of an API group are defined by someone else than Kubernetes."""
+    return "." in group and not group.endswith(".k8s.io")
 
 
 def validate(kind: Kind, found: Mapping[str, Any]) -> None:

@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 
 from bridge.localargo.expression_functions import to_json
 from bridge.localargo.json_patch import JsonPatchError, apply_json_patch
-from bridge.localargo.kinds import KINDS, ApiError, Kind, invalid, kind_of, read, validate
+from bridge.localargo.kinds import (
+    KINDS,
+    ApiError,
+    Kind,
+    invalid,
+    is_custom,
+    kind_of,
+    read,
+    validate,
+)
 from bridge.localargo.selectors import Selector
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -76,11 +85,18 @@ class ObjectStore:
         return Key(kind, wanted, str(metadata.get("name") or ""))
 
     def kind_named(self, word: str) -> Kind:
-        """Return the kind that kubectl understands by `word`; raise ApiError (NoMatch)."""
+        """Return the kind that kubectl understands by `word`; raise ApiError (NoMatch).
+
+        A word with a custom group (`schedules.velero.io`) is a kind without objects as long as
+        there are none: a rollback may look for what was never made.
+        """
         custom = [key.kind for key in self._objects if key.kind not in KINDS]
         for kind in (*KINDS, *custom):
             if kind.answers_to(word):
                 return kind
+        name, _, group = word.lower().partition(".")
+        if name and is_custom(group):
+            return Kind(name, name, group, fields=None)
         raise ApiError("NoMatch", f'the server doesn\'t have a resource type "{word}"')
 
     def get(self, key: Key) -> dict[str, Any]:

@@ -193,6 +193,17 @@ async def test_rolling_back_deletes_by_name_label_and_manifest(cluster):
         assert len(cluster.objects.list(kind="Namespace")) == 2
 
 
+async def test_rolling_back_what_was_never_made(cluster):
+    """A rollback finds nothing of a custom kind, and that is no failure."""
+    flags = ("schedules.velero.io", "-l", "run=r1")
+    schedule = "apiVersion: velero.io/v1\nkind: Schedule\nmetadata: {name: s, labels: {run: r1}}\n"
+
+    assert await _run(cluster, "delete", None, *flags) is None
+    await _run(cluster, "create", schedule)
+    assert await _run(cluster, "delete", None, *flags) is None
+    assert cluster.objects.list(kind="Schedule") == []
+
+
 async def test_deleting_looks_into_one_namespace_or_all(cluster):
     """A selector deletes in its namespace only, unless told otherwise."""
     for namespace in ("default", "argo-workflows"):
