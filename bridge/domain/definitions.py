@@ -19,7 +19,7 @@ from bridge.domain.actions import ActionDefinition
 from bridge.domain.errors import ActionUnknown, DefinitionInvalid
 
 MAX_DEFINITION_BYTES = 256 * 1024
-_MAX_NODES = 20_000
+_MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,7 @@ def parse_definition(text: str, *, file: str) -> ActionDefinition:
     Raises:
         DefinitionInvalid: With the file, the line and every mistake in one sentence each.
     """
-    tree = _compose(text, file=file)
-    value = yaml.load(text, Loader=yaml.CSafeLoader)
+    tree, value = _load(text, file=file)
     try:
         return ActionDefinition.model_validate(value)
     except ValidationError as error:
@@ -98,17 +97,16 @@ def merge(
     return Catalogue(files=files, problems=tuple(problems))
 
 
-def _compose(text: str, *, file: str) -> yaml.Node:
+def _load(text: str, *, file: str) -> tuple[yaml.Node, Any]:
+    """The text as nodes, which know their lines, and as plain values."""
     if len(text.encode()) > MAX_DEFINITION_BYTES:
         raise DefinitionInvalid(
             f"is larger than {MAX_DEFINITION_BYTES // 1024} KiB", file=file, line=1
         )
     try:
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise DefinitionInvalid("must not use YAML aliases", file=file, line=line)
+        _check_events(text, file=file)
         tree = yaml.compose(text, Loader=yaml.CSafeLoader)
+        value = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -119,7 +117,21 @@ def _compose(text: str, *, file: str) -> yaml.Node:
         raise DefinitionInvalid(f"is not YAML: {error}", file=file, line=1) from error
     if not isinstance(tree, yaml.MappingNode):
         raise DefinitionInvalid("must be a mapping with apiVersion and kind", file=file, line=1)
-    return tree
+    return tree, value
+
+
+def _check_events(text: str, *, file: str) -> None:
+    """Refuse what would cost too much to build: aliases, and nesting that ends the C stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise DefinitionInvalid("must not use YAML aliases", file=file, line=line)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            message = f"is nested more than {_MAX_DEPTH} levels deep"
+            raise DefinitionInvalid(message, file=file, line=line)
 
 
 def _line(tree: yaml.Node, location: tuple[int | str, ...]) -> int:
