@@ -22,7 +22,7 @@ from bridge.domain.errors import BridgeError
 from bridge.settings import Settings
 from bridge.telemetry import configure_logging
 from bridge.web.openapi import document
-from bridge.web.server import server_for
+from bridge.web.server import run, server_for
 
 _PASS_ON = {"ignore_unknown_options": True}
 
@@ -49,7 +49,7 @@ def serve() -> None:
     settings = read_settings()
     configure_logging(level=settings.log_level, style=settings.log_format)
     try:
-        asyncio.run(_serve(settings))
+        run(_serve(settings))
     except BridgeError as error:
         raise click.ClickException(error.detail) from error
 

@@ -48,7 +48,7 @@ class Submitter:
         clock: Clock,
         chance: Chance,
         site: Site,
-        at_once: int = 16,
+        at_once: int = 8,
     ) -> None:
         self._store = store
         self._journal = journal

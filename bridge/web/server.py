@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -38,6 +39,13 @@ class DrainingServer(uvicorn.Server):
         if self._delay:
             await asyncio.sleep(self._delay)
         await super().shutdown(sockets=sockets)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run`` on the loop that uvicorn would choose: uvloop where there is one."""
+    factory = uvicorn.Config(app="").get_loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 def server_for(

@@ -32,7 +32,7 @@ from bridge.services.journal import Journal
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams
 from bridge.web.events import EventsEndpoint
-from bridge.web.server import server_for
+from bridge.web.server import run, server_for
 from tests.bench.processes import ACTIONS
 
 RUN_ID = "01kagw9zq6x3v5t7y8r2m4n6p8"
@@ -144,4 +144,4 @@ async def serve(port: int, kind: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+    run(serve(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
