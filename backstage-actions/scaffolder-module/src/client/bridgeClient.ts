@@ -61,7 +61,7 @@ export class BridgeClient {
       : {};
     const response = await this.#request('GET', '/v1/actions', { headers });
     if (response.status === 304) {
-      await discard(response);
+      discard(response);
       return undefined;
     }
     const body = await readJson(response);
@@ -99,7 +99,7 @@ export class BridgeClient {
   /** Asks for the workflow's stop; its exit handler rolls back. Idempotent. */
   async cancel(runId: string): Promise<void> {
     const path = `${runPath(runId)}/cancel`;
-    await discard(await this.#requestLasting('POST', path));
+    discard(await this.#requestLasting('POST', path));
   }
 
   /**
@@ -132,17 +132,17 @@ export class BridgeClient {
       watchdog.stop();
       return undefined;
     }
-    return this.#events(response, watchdog, options.onRetry);
+    return this.#events(response, watchdog, { ...options, signal });
   }
 
   async *#events(
     response: Response,
     watchdog: Watchdog,
-    onRetry: (ms: number) => void,
+    options: { signal: AbortSignal; onRetry: (ms: number) => void },
   ): AsyncGenerator<RunEvent> {
     try {
       if (contentType(response) !== 'text/event-stream' || !response.body) {
-        await discard(response);
+        discard(response);
         throw new BridgeProtocolError(
           'the bridge answered without an event stream',
         );
@@ -150,8 +150,8 @@ export class BridgeClient {
       const onBytes = () => watchdog.feed(this.settings.silenceMs);
       onBytes();
       for await (const event of readEvents(response.body, {
+        ...options,
         onBytes,
-        onRetry,
       })) {
         yield parseEvent(event.data);
       }

@@ -14,6 +14,7 @@ import { isObject, parseJson } from './wire';
 
 const LARGEST_BODY = 8 * 1024 * 1024;
 const LONGEST_DETAIL = 500;
+const KEEP_OPEN = { preventCancel: true }; // `discard` closes, and waits for nobody
 
 /**
  * Sends one request. `signal` is the limit in time: its own reason is thrown when it
@@ -34,7 +35,7 @@ export async function send(
     response.status < 400 &&
     response.status !== 304
   ) {
-    await discard(response);
+    discard(response);
     throw new BridgeProtocolError(
       `${url.origin} answered with a redirect; argoBridge.baseUrl must be the bridge itself`,
     );
@@ -46,7 +47,7 @@ export async function send(
 export async function readJson(response: Response): Promise<unknown> {
   const type = contentType(response);
   if (!/^application\/(.+\+)?json$/.test(type)) {
-    await discard(response);
+    discard(response);
     throw new BridgeProtocolError(
       `${new URL(response.url).origin} answered with ${type || 'no content type'} instead of JSON; is argoBridge.baseUrl the bridge?`,
     );
@@ -61,7 +62,7 @@ export async function readProblem(response: Response): Promise<BridgeProblem> {
     ? retryAfter * 1000
     : undefined;
   if (!/json$/.test(contentType(response))) {
-    await discard(response);
+    discard(response);
     const status = `HTTP ${response.status}`;
     return new BridgeProblem(response.status, '', status, [], [], retryAfterMs);
   }
@@ -83,14 +84,19 @@ export function contentType(response: Response): string {
   return (header.split(';')[0] ?? '').trim().toLowerCase();
 }
 
-/** Gives the connection back without reading the body. */
-export async function discard(response: Response): Promise<void> {
-  await response.body?.cancel();
+/** Gives the connection back without reading the body, and without waiting for that. */
+export function discard(response: Response): void {
+  response.body?.cancel().catch(() => {
+    // the connection is gone already
+  });
 }
 
 /** The failure of a connection, without what only a programmer can read. */
 export function unreachable(url: URL, error: unknown): Error {
-  if (error instanceof Error && isDeliberate(error)) {
+  if (
+    error instanceof BridgeProtocolError ||
+    error instanceof BridgeUnreachable
+  ) {
     return error;
   }
   return new BridgeUnreachable(
@@ -103,7 +109,8 @@ async function readText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
-    const body: AsyncIterable<Uint8Array> | null = response.body;
+    const body: AsyncIterable<Uint8Array> | undefined =
+      response.body?.values(KEEP_OPEN);
     for await (const chunk of body ?? []) {
       size += chunk.byteLength;
       if (size > LARGEST_BODY) {
@@ -112,6 +119,7 @@ async function readText(response: Response): Promise<string> {
       chunks.push(chunk);
     }
   } catch (error) {
+    discard(response);
     throw unreachable(new URL(response.url), error);
   }
   return Buffer.concat(chunks).toString('utf8');
@@ -130,24 +138,15 @@ function show(value: unknown): string {
     : '';
 }
 
-/** Errors we threw ourselves pass through; those of fetch and of time limits do not. */
-function isDeliberate(error: Error): boolean {
-  return (
-    error instanceof BridgeProtocolError ||
-    error instanceof BridgeUnreachable ||
-    error.name === 'AbortError'
-  );
-}
-
+/** The system's code (`ECONNREFUSED`) where there is one; fetch hides it in `cause`. */
 function reason(error: unknown): string {
-  if (error instanceof Error && error.name === 'TimeoutError') {
+  const { name, cause } = (error ?? {}) as { name?: string; cause?: unknown };
+  if (name === 'TimeoutError') {
     return 'no answer in time';
   }
-  const cause: unknown = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof Error) {
-    return 'code' in cause && typeof cause.code === 'string'
-      ? cause.code
-      : cause.message;
-  }
-  return 'connection lost';
+  const { code, message } = (cause ?? {}) as {
+    code?: string;
+    message?: string;
+  };
+  return code ?? message ?? 'connection lost';
 }

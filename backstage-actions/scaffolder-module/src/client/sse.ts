@@ -34,18 +34,23 @@ export class Watchdog {
 /**
  * Yields each complete event; what is cut in its middle is dropped, as the format asks.
  * `onBytes` is called for every chunk, heartbeats included; `onRetry` with the server's
- * delay in milliseconds. Throws what the body throws, or `BridgeProtocolError`.
+ * delay in milliseconds. Throws what the body throws, the reason of `signal`, or
+ * `BridgeProtocolError`.
  */
 export async function* readEvents(
   body: ReadableStream<Uint8Array>,
-  hooks: { onBytes: () => void; onRetry: (ms: number) => void },
+  options: {
+    signal: AbortSignal;
+    onBytes: () => void;
+    onRetry: (ms: number) => void;
+  },
 ): AsyncGenerator<EventSourceMessage> {
   const ready: EventSourceMessage[] = [];
   let failure: BridgeProtocolError | undefined;
   const parser = createParser({
     maxBufferSize: LARGEST_EVENT,
     onEvent: event => ready.push(event),
-    onRetry: hooks.onRetry,
+    onRetry: options.onRetry,
     onError: error => {
       if (error.type === 'max-buffer-size-exceeded') {
         failure = new BridgeProtocolError(
@@ -54,10 +59,11 @@ export async function* readEvents(
       }
     },
   });
-  const decoder = new TextDecoder();
-  for await (const chunk of body) {
-    hooks.onBytes();
-    parser.feed(decoder.decode(chunk, { stream: true }));
+  const { signal } = options;
+  const texts = body.pipeThrough(new TextDecoderStream(), { signal });
+  for await (const text of texts as AsyncIterable<string>) {
+    options.onBytes();
+    parser.feed(text);
     if (failure) {
       throw failure;
     }

@@ -2,7 +2,10 @@
  * A bridge that msw plays: it keeps runs, notes what it was asked, and streams what a
  * test has written down. For tests only.
  */
+import { registerMswTestHooks } from '@backstage/backend-test-utils';
 import { http, HttpResponse, type JsonBodyType } from 'msw';
+import { setupServer, type SetupServer } from 'msw/node';
+import type { Job } from '../actions/runAction';
 import type { Settings } from '../settings';
 
 export const BASE_URL = 'http://bridge.test';
@@ -22,7 +25,12 @@ export const SETTINGS: Settings = {
 
 /** One scripted answer to `GET …/events`. */
 export type Stream =
-  | { readonly text: string; readonly then: 'close' | 'cut' | 'hang' }
+  | {
+      readonly text: string;
+      /** What comes later, before the end. */
+      readonly rest?: Promise<string>;
+      readonly then: 'close' | 'cut' | 'hang';
+    }
   | 'gone';
 
 export interface Asked {
@@ -74,11 +82,31 @@ export function doneFrame(seq: number, message: string) {
 /** Makes the client come back at once, as a real `retry:` line would. */
 export const SOON = 'retry: 5\n\n';
 
+/** The job the tests run. */
+export const JOB: Job = {
+  action: 'namespace:create',
+  input: { namespaceName: 'team-a-dev' },
+  wait: true,
+  maxWaitSeconds: 60,
+};
+
+/** A fresh fake bridge for each test of the file, and the msw server it lives in. */
+export function playBridge(): { bridge: FakeBridge; server: SetupServer } {
+  const server = setupServer();
+  registerMswTestHooks(server);
+  const stage = { bridge: new FakeBridge(), server };
+  beforeEach(() => {
+    stage.bridge = new FakeBridge();
+    server.use(...stage.bridge.handlers);
+  });
+  return stage;
+}
+
 export class FakeBridge {
   readonly asked: Asked[] = [];
   readonly runs = new Map<string, RunPatch>();
   /** Ids of the runs that the next submissions make. */
-  readonly nextRuns: string[] = [];
+  readonly nextRuns: string[] = ['run-1', 'run-2'];
   readonly streams: Stream[] = [];
   readonly byKey = new Map<string, string>();
   onCancel: (runId: string) => void = () => {};
@@ -102,7 +130,12 @@ export class FakeBridge {
       const key = request.headers.get('idempotency-key') ?? '';
       const known = this.byKey.get(key);
       const run = known ? this.runs.get(known) : undefined;
-      if (known && run && !['failed', 'cancelled'].includes(String(run.status))) {
+      if (
+        known &&
+        run &&
+        run.status !== 'failed' &&
+        run.status !== 'cancelled'
+      ) {
         return HttpResponse.json(runDocument(known, run));
       }
       const id = this.nextRuns.shift() ?? 'run-x';
@@ -134,13 +167,13 @@ export class FakeBridge {
   ];
 }
 
-function bodyOf({ text, then }: Exclude<Stream, 'gone'>) {
-  let sent = false;
+function bodyOf({ text, rest, then }: Exclude<Stream, 'gone'>) {
+  const parts = [text, ...(rest ? [rest] : [])];
   return new ReadableStream<Uint8Array>({
-    pull(controller) {
-      if (!sent) {
-        sent = true;
-        controller.enqueue(new TextEncoder().encode(text));
+    async pull(controller) {
+      const part = await parts.shift();
+      if (part !== undefined) {
+        controller.enqueue(new TextEncoder().encode(part));
       } else if (then === 'close') {
         controller.close();
       } else if (then === 'cut') {

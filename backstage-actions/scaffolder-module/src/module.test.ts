@@ -1,0 +1,228 @@
+/** The module in a real Backstage backend: scaffolder, database, HTTP. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  mockCredentials,
+  mockServices,
+  startTestBackend,
+  type TestBackend,
+} from '@backstage/backend-test-utils';
+import { catalogServiceMock } from '@backstage/plugin-catalog-node/testUtils';
+import scaffolderPlugin from '@backstage/plugin-scaffolder-backend';
+import { createParser } from 'eventsource-parser';
+import argoBridgeModule from './index';
+import { FAILED, SUCCEEDED } from './testing/bridge';
+import { ACTION, BridgeServer } from './testing/bridgeServer';
+
+const TEMPLATE = {
+  apiVersion: 'scaffolder.backstage.io/v1beta3',
+  kind: 'Template',
+  metadata: { name: 'namespace', namespace: 'default' },
+  spec: {
+    type: 'service',
+    parameters: {},
+    steps: [
+      {
+        id: 'create',
+        name: 'Create',
+        action: 'bridge:namespace:create',
+        input: { namespaceName: '${{ parameters.name }}' },
+      },
+    ],
+    output: { text: [{ content: '${{ steps.create.output.namespace }}' }] },
+  },
+};
+
+let bridge: BridgeServer;
+let backend: TestBackend;
+let folder: string;
+
+async function startBackend(argoBridge: object): Promise<void> {
+  const manifest = path.join(folder, 'actions.json');
+  backend = await startTestBackend({
+    features: [
+      scaffolderPlugin,
+      argoBridgeModule,
+      catalogServiceMock.factory({ entities: [TEMPLATE] }),
+      mockServices.rootConfig.factory({
+        data: {
+          argoBridge: {
+            manifest,
+            timeouts: { startSeconds: 0.2 },
+            ...argoBridge,
+          },
+          backend: { workingDirectory: folder },
+        },
+      }),
+    ],
+  });
+}
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'backend-'));
+  bridge = new BridgeServer();
+});
+
+afterEach(async () => {
+  await backend.stop();
+  await bridge.stop();
+  await rm(folder, { recursive: true });
+});
+
+async function call(route: string, body?: object): Promise<Response> {
+  const port = String(backend.server.port());
+  return fetch(`http://localhost:${port}/api/scaffolder${route}`, {
+    method: body ? 'POST' : 'GET',
+    headers: {
+      authorization: mockCredentials.user.header(),
+      'content-type': 'application/json',
+    },
+    body: body ? JSON.stringify(body) : null,
+  });
+}
+
+interface ListedAction {
+  readonly id: string;
+  readonly description: string;
+  readonly schema: { readonly input: object; readonly output: object };
+  readonly examples: { readonly example: string }[];
+}
+
+async function listed(): Promise<Map<string, ListedAction>> {
+  const actions = (await (await call('/v2/actions')).json()) as ListedAction[];
+  return new Map(actions.map(action => [action.id, action]));
+}
+
+interface TaskEvent {
+  readonly type: string;
+  readonly body: {
+    readonly message: string;
+    readonly error?: { readonly name: string; readonly message: string };
+    readonly output?: object;
+  };
+}
+
+async function startTask(name: string): Promise<string> {
+  const response = await call('/v2/tasks', {
+    templateRef: 'template:default/namespace',
+    values: { name },
+  });
+  return ((await response.json()) as { id: string }).id;
+}
+
+/** Follows a task to its end as the task page does; `onLine` sees each line when it comes. */
+async function followTask(
+  id: string,
+  onLine: (line: string) => void = () => {},
+): Promise<TaskEvent[]> {
+  const events: TaskEvent[] = [];
+  const response = await call(`/v2/tasks/${id}/eventstream`);
+  const parser = createParser({
+    onEvent: ({ data }) => {
+      const event = JSON.parse(data) as TaskEvent;
+      events.push(event);
+      onLine(event.body.message);
+    },
+  });
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    parser.feed(decoder.decode(chunk, { stream: true }));
+    if (events.at(-1)?.type === 'completion') {
+      break;
+    }
+  }
+  return events;
+}
+
+const linesOf = (events: TaskEvent[]) => events.map(e => e.body.message);
+
+it('lists the bridge’s actions with their schema, and changes them live', async () => {
+  await startBackend({ baseUrl: await bridge.start(), refreshSeconds: 0.05 });
+  const action = (await listed()).get('bridge:namespace:create');
+  expect(action).toMatchObject({
+    description: 'Makes a **namespace**.',
+    schema: { input: ACTION.schema.input },
+  });
+  expect(action?.schema.output).toHaveProperty('properties.namespace');
+  expect(action?.schema.output).toHaveProperty('properties.runUrl');
+  expect(action?.examples[0]?.example).toContain('namespaceName: team-a');
+  expect((await listed()).has('bridge:action:run')).toBe(true);
+
+  bridge.actions = [{ ...ACTION, description: 'New words.' }];
+  let description: string | undefined;
+  while (description !== 'New words.') {
+    description = (await listed()).get('bridge:namespace:create')?.description;
+  }
+});
+
+it('starts without the bridge and still offers the generic action', async () => {
+  await startBackend({ baseUrl: 'http://127.0.0.1:9' });
+  const actions = await listed();
+  expect(actions.has('bridge:action:run')).toBe(true);
+  expect(actions.has('bridge:namespace:create')).toBe(false);
+  await bridge.start();
+});
+
+it('starts with a wrong configuration, too', async () => {
+  await startBackend({ baseUrl: 'nonsense' });
+  expect((await listed()).has('debug:log')).toBe(true);
+  await bridge.start();
+});
+
+it('shows a run’s lines while it goes on, and its outputs at the end', async () => {
+  await startBackend({ baseUrl: await bridge.start() });
+  bridge.onRun = id => bridge.print(id, '● validate running');
+  const events = await followTask(await startTask('team-a'), line => {
+    // Ends only after the first line was seen: it came while the run went on.
+    if (line.includes('● validate running')) {
+      bridge.end('run-1', '✓ done (1 s)', SUCCEEDED);
+    }
+  });
+  const lines = linesOf(events);
+  expect(lines.filter(line => line.includes('validate'))).toHaveLength(1);
+  expect(lines.join('\n')).toContain('✓ done (1 s)');
+  expect(events.at(-1)?.body.output).toEqual({
+    text: [{ content: 'team-a-dev' }],
+  });
+});
+
+it('stops the run when the task is cancelled, and shows the rollback', async () => {
+  await startBackend({ baseUrl: await bridge.start() });
+  bridge.onRun = id => bridge.print(id, 'quota running');
+  bridge.onCancel = id => {
+    bridge.print(id, 'rolled back');
+    bridge.end(id, 'cancelled', { status: 'cancelled' });
+  };
+  const id = await startTask('team-a');
+  let cancel: Promise<Response> | undefined;
+  const events = await followTask(id, line => {
+    if (line.includes('quota running')) {
+      cancel = call(`/v2/tasks/${id}/cancel`, {});
+    }
+  });
+  await cancel;
+  expect(linesOf(events).join('\n')).toContain('rolled back');
+  expect(events.at(-1)?.body.error?.message).toMatch(
+    /^The task was cancelled and its run has ended: cancelled \(run http/,
+  );
+});
+
+it('fails the task with one sentence and no stack, and Retry is a new attempt', async () => {
+  await startBackend({ baseUrl: await bridge.start() });
+  bridge.onRun = id => bridge.end(id, '✗ failed', FAILED);
+  const id = await startTask('team-a');
+  const failed = await followTask(id);
+  expect(failed.at(-1)?.body.error).toEqual({
+    name: 'RunFailed',
+    message: expect.stringContaining('namespace:create failed: The quota was'),
+  });
+  expect(linesOf(failed).join('\n')).not.toMatch(/^\s+at /m);
+
+  bridge.onRun = runId => bridge.end(runId, '✓ done', SUCCEEDED);
+  await call(`/v2/tasks/${id}/retry`, {});
+  const retried = await followTask(id);
+  expect(linesOf(retried).at(-1)).toBe('Run completed with status: completed');
+  expect(bridge.keys).toHaveLength(2);
+  expect(bridge.keys[0]).toBe(bridge.keys[1]);
+});
