@@ -38,7 +38,6 @@ from bridge.domain.workflows import Snapshot
 from bridge.ports import Listing, WatchEvent
 
 _EVENT_STREAM = {"Accept": "text/event-stream"}
-_PAGE = 500
 _MAX_BODY = 64 * 1024
 
 _OBJECT = (
@@ -67,13 +66,15 @@ class ArgoTarget:
     """One Argo server and namespace.
 
     ``silence`` is how long a stream may say nothing: its first bytes may be 15 s away and
-    keep-alives come every 15 s (argo-recordings, 1.2), so three of them.
+    keep-alives come every 15 s (argo-recordings, 1.2), so three of them. ``page`` is how many
+    workflows one list call asks for.
     """
 
     namespace: str
     label_selector: str
     ui_url: str | None = None
     silence: float = 45.0
+    page: int = 500
 
 
 class ArgoEngine:
@@ -109,24 +110,30 @@ class ArgoEngine:
         return Snapshot(await self._call("get", "GET", self._path(name), query=query))
 
     async def listing(self) -> Listing:
-        """See WorkflowEngine."""
+        """See WorkflowEngine.
+
+        A full page is followed by a look for another: v4.1.2 leaves ``continue`` out of the
+        answer, and takes an offset there all the same (argo-recordings/list-workflows).
+        """
         snapshots: list[Snapshot] = []
         version, offset = "", ""
         while True:
             query = {
                 "listOptions.labelSelector": self._target.label_selector,
-                "listOptions.limit": str(_PAGE),
+                "listOptions.limit": str(self._target.page),
                 "fields": _LIST_FIELDS,
                 **({"listOptions.continue": offset} if offset else {}),
             }
             page = await self._call("list", "GET", self._workflows, query=query)
-            snapshots.extend(Snapshot(item) for item in page.get("items") or ())
+            items = page.get("items") or ()
+            snapshots.extend(Snapshot(item) for item in items)
             metadata = page.get("metadata") or {}
             # The first page's version: what changes while we page is then seen by the watch.
             version = version or str(metadata.get("resourceVersion", ""))
-            offset = str(metadata.get("continue") or "")
-            if not offset:
+            told = metadata.get("continue")
+            if not items or (not told and len(items) < self._target.page):
                 return Listing(tuple(snapshots), version)
+            offset = str(told or len(snapshots))
 
     async def stop(self, name: str, *, terminate: bool = False) -> None:
         """See WorkflowEngine."""

@@ -1,0 +1,56 @@
+"""An ArgoEngine against a replayed server, with timeouts that a test chooses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bridge.adapters.argo import ArgoEngine, ArgoTarget
+from bridge.adapters.http import Token, client
+from tests.adapters.replay import Received, Reply, replay
+
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """An engine and what its server received."""
+
+    engine: ArgoEngine
+    received: list[Received]
+
+
+@asynccontextmanager
+async def engine_at(
+    url: str, *, token: Token = lambda: None, page: int = 500, patience: float = PATIENCE_SECONDS
+) -> AsyncIterator[ArgoEngine]:
+    """An engine for the server at *url* that waits *patience* seconds for any answer."""
+    target = ArgoTarget(
+        "argo-workflows",
+        "bridge/instance=default",
+        ui_url="https://argo.example/ui/",
+        silence=patience,
+        page=page,
+    )
+    async with (
+        client(url, timeout=patience, connections=2, verify=False) as control,
+        client(url, timeout=patience, connections=2, verify=False) as streams,
+    ):
+        yield ArgoEngine(target, control=control, streams=streams, token=token)
+
+
+@asynccontextmanager
+async def engine_for(
+    replies: Iterable[Reply],
+    *,
+    token: Token = lambda: None,
+    page: int = 500,
+    patience: float = PATIENCE_SECONDS,
+) -> AsyncIterator[Rig]:
+    """An engine for a server that plays *replies*."""
+    async with (
+        replay(replies) as server,
+        engine_at(server.url, token=token, page=page, patience=patience) as engine,
+    ):
+        yield Rig(engine, server.received)
