@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.domain.events import EventDraft, duration
-from bridge.domain.workflows import LEAF_TYPES, Node, Snapshot
+from bridge.domain.workflows import LEAF_TYPES, SUCCEEDED, Node, Snapshot
 
 _RANKS = {"": 0, "Pending": 1, "Running": 2}
 _END_RANK = 3
 _UNFINISHED = "did not finish"
+_STEPS = LEAF_TYPES | {"Retry"}
+"""What people care for: real work and gates, not groups, and a Retry in place of its tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +111,13 @@ def _when(node: Node) -> tuple[str, str]:
     return (ended or node.started or "", node.name)
 
 
-def is_step(node: Node) -> bool:
-    """Whether people care: real work and gates, not groups, and a Retry in place of its tries."""
-    if node.retried:
-        return False
-    return node.type in LEAF_TYPES or node.type == "Retry"
-
-
 def _event(
     node: Node, snapshot: Snapshot, *, gate: Gate | None, before: tuple[str, str] | None
 ) -> EventDraft | None:
     name = node.label(snapshot.name)
     if node.retried:
         return _retried_try(node, snapshot)
-    if not is_step(node):
+    if node.type not in _STEPS:
         return None
     data = {
         "step": {
@@ -174,8 +169,21 @@ def _retried_try(node: Node, snapshot: Snapshot) -> EventDraft | None:
 
 
 def failed_leaves(snapshot: Snapshot) -> list[Node]:
-    """The nodes that explain a failure, first cause first; exit handler's only if no other."""
-    leaves = [node for node in snapshot.nodes if node.failed and node.type in LEAF_TYPES]
+    """The nodes that explain a failure, first cause first; exit handler's only if no other.
+
+    A failed try explains nothing if a later one went well.
+    """
+    recovered = {
+        child
+        for node in snapshot.nodes
+        if node.type == "Retry" and node.phase == SUCCEEDED
+        for child in node.children
+    }
+    leaves = [
+        node
+        for node in snapshot.nodes
+        if node.failed and node.type in LEAF_TYPES and node.id not in recovered
+    ]
     leaves = [node for node in leaves if not node.in_exit_handler] or leaves
     final = [node for node in leaves if not node.retried or _is_last_try(node, snapshot)]
     return sorted(final or leaves, key=_when)
