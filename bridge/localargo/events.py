@@ -128,6 +128,11 @@ class EventLog:
         """The resource version of the latest change."""
         return self._version
 
+    @property
+    def watched(self) -> int:
+        """How many watches are open."""
+        return len(self._watchers)
+
     def next_version(self) -> int:
         """Take the next resource version; every written object carries one."""
         self._version += 1

@@ -13,9 +13,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bridge.localargo.logs import LINE_LIMIT, executor_line
 from bridge.localargo.pods import Pod, PodResult, exited
@@ -54,30 +54,35 @@ class ProcessRunner:
         command = _command(container, folder)
         environment = {**_base_environment(folder), **environment_of(container, self._secrets)}
         pod.write(executor_line("waiting for signals", "signalPath=/var/run/argo/ctr/main/signal"))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=folder,
-                env=environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            reason = f'exec: "{command[0]}": {error.strerror}'
-            pod.write(f"Error: failed to find name in PATH: {reason}")
-            return exited(_NOT_STARTED, f"failed to find name in PATH: {reason}")
-        try:
-            output = await self._follow(pod, process)
-        finally:
-            _kill_group(process, signal.SIGKILL)  # whatever it has left behind
-            await process.wait()
+        async with _pipe() as (stream, sink):
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    cwd=folder,
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=sink,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                reason = f'exec: "{command[0]}": {error.strerror}'
+                pod.write(f"Error: failed to find name in PATH: {reason}")
+                return exited(_NOT_STARTED, f"failed to find name in PATH: {reason}")
+            finally:
+                sink.close()
+            try:
+                output = await self._follow(pod, process, stream)
+            finally:
+                _kill_group(process, signal.SIGKILL)  # whatever it has left behind
+                await process.wait()
         return _ended(pod, process.returncode or 0, moved, output)
 
-    async def _follow(self, pod: Pod, process: asyncio.subprocess.Process) -> str:
+    async def _follow(
+        self, pod: Pod, process: asyncio.subprocess.Process, stream: asyncio.StreamReader
+    ) -> str:
         """Copy lines into the log until the process has ended; return what it printed."""
-        reading = asyncio.ensure_future(_copy_lines(pod, process))
+        reading = asyncio.ensure_future(_copy_lines(pod, process, stream))
         stopping = asyncio.ensure_future(pod.stop.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -94,11 +99,25 @@ class ProcessRunner:
                     await task
 
 
-async def _copy_lines(pod: Pod, process: asyncio.subprocess.Process) -> str:
+@contextlib.asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+    """A pipe of our own: with one of asyncio's, waiting for a process waits for its children."""
+    source, sink = os.pipe()
+    stream = asyncio.StreamReader(limit=_READ_SIZE)
+    with os.fdopen(sink, "wb") as writer:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(source, "rb", buffering=0)
+        )
+        try:
+            yield stream, writer
+        finally:
+            transport.close()
+
+
+async def _copy_lines(
+    pod: Pod, process: asyncio.subprocess.Process, stream: asyncio.StreamReader
+) -> str:
     """Cut the output into lines; the end of the process counts, not the end of the pipe."""
-    stream = process.stdout
-    if stream is None:
-        raise AssertionError("the process was started with a pipe")
     rest, kept = b"", bytearray()
     ended = asyncio.ensure_future(process.wait())
     while chunk := await _read_or_end(stream, ended):
