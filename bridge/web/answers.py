@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from bridge.domain.entities import strong_etag
 from bridge.domain.errors import (
@@ -66,8 +67,20 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if known and status == 404:  # noqa: PLR2004 - the router's own two answers
         return problem(RouteUnknown(), instance=request.scope["path"])
     if known and status == 405:  # noqa: PLR2004 - same
-        return problem(MethodNotAllowed(), instance=request.scope["path"])
+        answer = problem(MethodNotAllowed(), instance=request.scope["path"])
+        answer.headers["Allow"] = ", ".join(sorted(_methods_of(request)))
+        return answer
     return problem(RequestInvalid(), instance=request.scope["path"])
+
+
+def _methods_of(request: Request) -> set[str]:
+    """What an address takes; it may have a route for each method."""
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }
 
 
 async def on_crash(request: Request, error: Exception) -> Response:

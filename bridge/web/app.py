@@ -68,7 +68,7 @@ def routes(parts: Parts) -> list[Route]:
         Route("/v1/runs", runs.create, methods=["POST"]),
         Route("/v1/runs", runs.page),
         Route("/v1/runs/{run_id}", runs.one),
-        Route("/v1/runs/{run_id}/events", events),
+        Route("/v1/runs/{run_id}/events", events, methods=["GET"]),
         Route("/v1/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
         Route("/api/v1/namespaces", platform.report, methods=["POST"]),
         Route("/api/v1/namespaces", platform.every),
@@ -82,7 +82,7 @@ def routes(parts: Parts) -> list[Route]:
 
 def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     """The ASGI application."""
-    return Starlette(
+    app = Starlette(
         routes=routes(parts),
         middleware=[Middleware(RequireCaller, authenticator=parts.authenticator)],
         exception_handlers={
@@ -92,3 +92,6 @@ def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
         },
         lifespan=lifespan,
     )
+    # Another spelling of an address is unknown, not a redirect to what the Host header says.
+    app.router.redirect_slashes = False
+    return app

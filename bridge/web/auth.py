@@ -16,8 +16,9 @@ from typing import Any
 import jwt
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bridge.domain.errors import Forbidden, Unauthenticated
+from bridge.domain.errors import BridgeError, Forbidden, Unauthenticated
 from bridge.ports import KeySource
+from bridge.web.answers import problem
 
 DEMO_USER = "user:default/guest"
 PLATFORM_CALLER = "platform-api"
@@ -178,7 +179,12 @@ class RequireCaller:
             headers = dict(scope["headers"])
             authorization = headers.get(b"authorization")
             text = authorization.decode("latin-1") if authorization is not None else None
-            caller = await self._authenticator.identify(text, path=scope["path"])
+            try:
+                caller = await self._authenticator.identify(text, path=scope["path"])
+            except BridgeError as error:
+                # Starlette's exception handlers stand inside of middlewares: answer here.
+                await problem(error, instance=scope["path"])(scope, receive, send)
+                return
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
 

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from bridge.domain.errors import MethodNotAllowed
 from bridge.domain.frames import event_json, parse_last_event_id, retry_frame
 from bridge.domain.runs import Run
 from bridge.services.runs import Runs
@@ -38,8 +37,6 @@ class EventsEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        if request.method not in {"GET", "HEAD"}:
-            raise MethodNotAllowed
         run = await self._runs.get(request.path_params["run_id"])
         given = request.headers.get("last-event-id") or request.query_params.get("after")
         after = parse_last_event_id(given)
