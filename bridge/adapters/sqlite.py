@@ -28,7 +28,7 @@ from bridge.adapters.rows import (
     row_to_run,
     run_to_row,
 )
-from bridge.adapters.sqlite_writer import Writer
+from bridge.adapters.sqlite_writer import Session, Writer
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.errors import EntityUnknown, RunUnknown, StoreUnavailable
 from bridge.domain.events import Event, EventDraft
@@ -128,12 +128,16 @@ class SqliteStore:
         ref = entity.ref
         values = (ref.kind, ref.namespace, ref.name, json.dumps(entity.document), entity.run_id)
         sql = "INSERT OR REPLACE INTO entities VALUES (?, ?, ?, ?, ?, ?)"
-        await self._write(lambda db: db.execute(sql, (*values, now.isoformat())) and None)
+        await self._write(
+            lambda session: session.db.execute(sql, (*values, now.isoformat())) and None
+        )
 
     async def remove_entity(self, ref: EntityRef) -> None:
         """See RunStore."""
         sql = "DELETE FROM entities WHERE kind = ? AND namespace = ? AND name = ?"
-        await self._write(lambda db: db.execute(sql, (ref.kind, ref.namespace, ref.name)) and None)
+        await self._write(
+            lambda session: session.db.execute(sql, (ref.kind, ref.namespace, ref.name)) and None
+        )
 
     async def entities(self) -> list[EntityDocument]:
         """See RunStore."""
@@ -151,7 +155,7 @@ class SqliteStore:
         """See RunStore."""
         values = (name, json.dumps(record), now.isoformat())
         sql = "INSERT OR REPLACE INTO namespaces VALUES (?, ?, ?)"
-        await self._write(lambda db: db.execute(sql, values) and None)
+        await self._write(lambda session: session.db.execute(sql, values) and None)
 
     async def namespaces(self) -> list[Mapping[str, Any]]:
         """See RunStore."""
@@ -164,7 +168,7 @@ class SqliteStore:
 
     # --- plumbing ------------------------------------------------------------------------------
 
-    def _write(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
+    def _write(self, work: Callable[[Session], Any]) -> asyncio.Future[Any]:
         if self._writer is None:
             raise StoreUnavailable("The run store is not open.")
         return self._writer.put(work)
@@ -242,7 +246,8 @@ def _entity(row: sqlite3.Row) -> EntityDocument:
     return EntityDocument(ref=ref, document=json.loads(row["document"]), run_id=row["run_id"])
 
 
-def _accept(new: NewRun, first: EventDraft, db: sqlite3.Connection) -> Acceptance:
+def _accept(new: NewRun, first: EventDraft, session: Session) -> Acceptance:
+    db = session.db
     latest = db.execute(
         f"{_SELECT_RUN} WHERE caller = ? AND action = ? AND key = ? ORDER BY attempt DESC LIMIT 1",
         (new.caller, new.action, new.key),
@@ -253,10 +258,18 @@ def _accept(new: NewRun, first: EventDraft, db: sqlite3.Connection) -> Acceptanc
         text = json.dumps(new.definition, separators=(",", ":"))
         db.execute("INSERT OR IGNORE INTO definitions VALUES (?, ?)", (digest, text))
         db.execute(_INSERT_RUN, run_to_row(acceptance.run))
-        appended = _append(new.id, RunChanges(), (first,), new.created_at, db)
+        session.remember(acceptance.run)
+        appended = _append(new.id, RunChanges(), (first,), new.created_at, session)
         if appended is not None:
             return Acceptance(run=appended.run, replayed=False)
     return acceptance
+
+
+def _read_run(run_id: str, db: sqlite3.Connection) -> Run:
+    row = db.execute(f"{_SELECT_RUN} WHERE id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise RunUnknown(f"There is no run {run_id!r}.")
+    return row_to_run(row)
 
 
 def _append(
@@ -264,12 +277,10 @@ def _append(
     changes: RunChanges,
     drafts: tuple[EventDraft, ...],
     now: datetime,
-    db: sqlite3.Connection,
+    session: Session,
 ) -> Appended | None:
-    row = db.execute(f"{_SELECT_RUN} WHERE id = ?", (run_id,)).fetchone()
-    if row is None:
-        raise RunUnknown(f"There is no run {run_id!r}.")
-    before = row_to_run(row)
+    db = session.db
+    before = session.recall(run_id) or _read_run(run_id, db)
     after = apply_changes(before, changes, now=now, events=len(drafts))
     if after is None:
         return None
@@ -282,4 +293,5 @@ def _append(
         for seq, draft in enumerate(drafts, start=before.last_seq + 1)
     )
     db.executemany(_INSERT_EVENT, map(event_to_row, events))
+    session.remember(after)
     return Appended(run=after, events=events)

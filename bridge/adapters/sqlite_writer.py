@@ -15,10 +15,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.domain.errors import BridgeError, StoreUnavailable
+from bridge.domain.runs import Run
 
-Work = Callable[[sqlite3.Connection], Any]
+Work = Callable[["Session"], Any]
 
 _BATCH = 512
+
+
+class Session:
+    """What a job works with: the connection, and the runs that this one writer has written.
+
+    With a single writer the last written state of a run is its state, so it need not be read
+    back. What a transaction remembers counts only once it is committed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.db = connection
+        self._known: dict[str, Run] = {}
+        self._fresh: dict[str, Run] = {}
+
+    def recall(self, run_id: str) -> Run | None:
+        """The state of an open run, if it is remembered."""
+        return self._fresh.get(run_id) or self._known.get(run_id)
+
+    def remember(self, run: Run) -> None:
+        """Take the state that this transaction gives a run."""
+        self._fresh[run.id] = run
+
+    def committed(self) -> None:
+        """Keep what the transaction remembered; an ended run will not be written again."""
+        self._known.update(self._fresh)
+        for run in self._fresh.values():
+            if run.finished:
+                del self._known[run.id]
+        self._fresh.clear()
+
+    def rolled_back(self) -> None:
+        """Forget what the transaction remembered."""
+        self._fresh.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +65,7 @@ class Writer:
     """Runs jobs in the order in which they are put, many to a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self._session = Session(connection)
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
@@ -62,7 +96,7 @@ class Writer:
             if batch:
                 outcomes = self._commit(batch)
                 self._loop.call_soon_threadsafe(_answer, batch, outcomes)
-        self._connection.close()
+        self._session.db.close()
 
     def _commit(self, batch: list[_Job]) -> list[Any]:
         """One transaction for all; if any fails, one for each, so that it fails alone."""
@@ -74,14 +108,17 @@ class Writer:
         return [outcome for job in batch for outcome in self._commit([job])]
 
     def _transaction(self, batch: list[_Job]) -> list[Any]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        session = self._session
+        session.db.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [job.work(self._connection) for job in batch]
-            self._connection.execute("COMMIT")
+            outcomes = [job.work(session) for job in batch]
+            session.db.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            session.rolled_back()
+            if session.db.in_transaction:
+                session.db.execute("ROLLBACK")
             raise
+        session.committed()
         return outcomes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 GRACE_SECONDS = 5
+SWITCH_SECONDS = 0.0005
 
 
 class DrainingServer(uvicorn.Server):
@@ -43,6 +45,8 @@ class DrainingServer(uvicorn.Server):
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """``asyncio.run`` on the loop that uvicorn would choose: uvloop where there is one."""
+    # The store's thread must not hold up the loop for the default 5 ms.
+    sys.setswitchinterval(SWITCH_SECONDS)
     factory = uvicorn.Config(app="").get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
