@@ -1,5 +1,7 @@
 /** Unit tests and the test against a real Backstage backend, in one run. */
-const esmOnly = 'https-proxy-agent|http-proxy-agent|agent-base|proxy-agent-negotiate|rettime|until-async|@open-draft/deferred-promise';
+// Packages that ship ECMAScript modules only, which jest does not load by itself.
+const esmOnly =
+  'https-proxy-agent|http-proxy-agent|agent-base|proxy-agent-negotiate|rettime|until-async|@open-draft/deferred-promise';
 
 module.exports = {
   testEnvironment: 'node',
@@ -12,4 +14,6 @@ module.exports = {
   },
   transformIgnorePatterns: [`/node_modules/(?!(${esmOnly})/)`],
   testTimeout: 20_000,
+  // The scaffolder's own polling goes on after its backend has stopped.
+  forceExit: true,
 };

@@ -1,4 +1,5 @@
 /** The module in a real Backstage backend: scaffolder, database, HTTP. */
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -38,12 +39,20 @@ let bridge: BridgeServer;
 let backend: TestBackend;
 let folder: string;
 
+let warnings: string[];
+
 async function startBackend(argoBridge: object): Promise<void> {
+  warnings = [];
+  const logger = mockServices.logger.mock({
+    warn: message => warnings.push(message),
+    child: () => logger,
+  });
   const manifest = path.join(folder, 'actions.json');
   backend = await startTestBackend({
     features: [
       scaffolderPlugin,
       argoBridgeModule,
+      logger.factory,
       catalogServiceMock.factory({ entities: [TEMPLATE] }),
       mockServices.rootConfig.factory({
         data: {
@@ -154,6 +163,22 @@ it('lists the bridge’s actions with their schema, and changes them live', asyn
   while (description !== 'New words.') {
     description = (await listed()).get('bridge:namespace:create')?.description;
   }
+});
+
+it('names an action that only a restart will register, once, and one with a reserved id', async () => {
+  bridge.actions = [ACTION, { ...ACTION, id: 'action:run' }];
+  await startBackend({ baseUrl: await bridge.start(), refreshSeconds: 0.02 });
+  expect(warnings).toContain(
+    "The bridge's action action:run has a reserved id.",
+  );
+  bridge.actions = [ACTION, { ...ACTION, id: 'vm:create' }];
+  for (let round = 0; round < 4; round += 1) {
+    await once(bridge.lists, 'asked');
+  }
+  expect(warnings.filter(line => line.includes('vm:create'))).toEqual([
+    'The bridge has the new action vm:create: start Backstage again to use it as bridge:vm:create, or run it by bridge:action:run.',
+  ]);
+  expect((await listed()).has('bridge:vm:create')).toBe(false);
 });
 
 it('starts without the bridge and still offers the generic action', async () => {

@@ -2,7 +2,7 @@
  * A bridge on a real socket, small: one action, runs that a test moves on.
  * For tests only.
  */
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import {
   createServer,
   type IncomingMessage,
@@ -40,6 +40,8 @@ export class BridgeServer {
   onRun: (runId: string) => void = () => {};
   onCancel: (runId: string) => void = () => {};
   readonly keys: string[] = [];
+  /** Emits `asked` for each reading of the list of actions. */
+  readonly lists = new EventEmitter();
   readonly #runs = new Map<string, Patch>();
   readonly #frames = new Map<string, string[]>();
   readonly #streams = new Map<string, ServerResponse>();
@@ -86,6 +88,7 @@ export class BridgeServer {
     request.resume(); // the body does not matter here
     await once(request, 'end');
     if (kind === 'actions') {
+      this.lists.emit('asked');
       return json(response, 200, { actions: this.actions });
     }
     if (verb === 'events') {
