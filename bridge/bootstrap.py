@@ -38,6 +38,7 @@ from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
 from bridge.services.tasks import Tasks
 from bridge.settings import Settings
+from bridge.telemetry import RunLog
 from bridge.web.app import Parts, create_app
 from bridge.web.auth import Authenticator
 
@@ -80,6 +81,7 @@ class Bridge:
         self.journal = Journal(store=store, clock=clock)
         self.streams = Streams(store=store, clock=clock)
         self.journal.subscribe(self.streams)
+        self.journal.subscribe(RunLog())
         self.actions = Actions(
             source=DefinitionFolders((settings.actions,)), store=store, clock=clock
         )

@@ -9,10 +9,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
+
+from bridge.domain.events import Event
+from bridge.domain.runs import Run
+
+_log = logging.getLogger(__name__)
 
 _SECRET_NAMES = re.compile(r"token|secret|password|authorization|cookie", re.IGNORECASE)
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]+")
@@ -29,6 +34,20 @@ def redact(_logger: Any, _method: str, entry: Entry) -> Entry:
         elif isinstance(value, str):
             entry[name] = _BEARER.sub(rf"\1 {_HIDDEN}", value)
     return entry
+
+
+class RunLog:
+    """A subscriber that logs how runs move, under their run, action and task ids."""
+
+    def published(self, run: Run, events: Iterable[Event]) -> None:
+        """Log changes of state and ends; lines of steps stay in the run's own events."""
+        for event in events:
+            if event.draft.type not in {"status", "done"}:
+                continue
+            ids = {"run": run.id, "action": run.action, "task": run.context.task_id}
+            state = {"status": str(run.status), "workflow": run.workflow_name, "seq": event.seq}
+            reason = {"error": run.error.code} if run.error else {}
+            _log.info("run %s", run.status, extra={**ids, **state, **reason})
 
 
 def configure_logging(*, level: str, style: str) -> None:
