@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from math import isfinite
+from typing import Any, Never, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
@@ -89,6 +90,16 @@ async def on_crash(request: Request, error: Exception) -> Response:
     return problem(BridgeError(), instance=request.scope["path"])
 
 
+def _refuse(text: str) -> Never:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """A number that can be written again: 1e999 is JSON, what Python reads of it is not."""
+    number = float(text)
+    return number if isfinite(number) else _refuse(text)
+
+
 async def read_body(request: Request, model: type[B], *, limit: int) -> B:
     """The JSON body as *model*.
 
@@ -107,7 +118,7 @@ async def read_body(request: Request, model: type[B], *, limit: int) -> B:
     except ClientDisconnect as error:
         raise RequestInvalid("The body did not arrive in full.") from error
     try:
-        value = json.loads(b"".join(chunks))
+        value = json.loads(b"".join(chunks), parse_constant=_refuse, parse_float=_finite)
         return model.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)

@@ -1,0 +1,162 @@
+"""A bridge for tests of its HTTP face: real application, store in memory, an Argo that waits.
+
+Runs stay where a test puts them: what Argo would tell is written by the test itself.
+"""
+
+# ruff: noqa: ARG002 - a protocol names arguments that an engine which never answers ignores
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Never
+
+import httpx
+from starlette.applications import Starlette
+
+from bridge.adapters.http import client
+from bridge.adapters.memory import MemoryStore
+from bridge.bootstrap import Bridge, open_bridge
+from bridge.domain.events import log
+from bridge.domain.runs import RunStatus
+from bridge.domain.workflows import Snapshot
+from bridge.ports import Listing, RunStore
+from bridge.settings import Settings
+from bridge.web.server import server_for
+
+ACTIONS = Path(__file__).parent / "actions"
+SERVICE_TOKEN = "service-token-of-24-characters"
+PLATFORM_TOKEN = "platform-token"
+AUTHORIZED = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+THING = {"action": "thing:make", "input": {"name": "one"}}
+
+
+async def _never() -> Never:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError
+
+
+class WaitingEngine:
+    """A WorkflowEngine that never answers."""
+
+    namespace = "argo-workflows"
+
+    async def create(self, workflow: Mapping[str, Any]) -> Snapshot:
+        """See WorkflowEngine."""
+        return await _never()
+
+    async def get(self, name: str, *, uid: str | None = None) -> Snapshot:
+        """See WorkflowEngine."""
+        return await _never()
+
+    async def listing(self) -> Listing:
+        """See WorkflowEngine."""
+        return await _never()
+
+    def watch(self, *, resource_version: str) -> AbstractAsyncContextManager[Any]:
+        """See WorkflowEngine."""
+        raise AssertionError(resource_version)
+
+    def logs(self, workflow: str, **_: Any) -> AbstractAsyncContextManager[Any]:
+        """See WorkflowEngine."""
+        raise AssertionError(workflow)
+
+    async def stop(self, name: str, *, terminate: bool = False) -> None:
+        """See WorkflowEngine."""
+        await _never()
+
+    async def delete(self, name: str) -> None:
+        """See WorkflowEngine."""
+        await _never()
+
+    async def silent_templates(self, template: str) -> frozenset[str]:
+        """See WorkflowEngine."""
+        return await _never()
+
+    async def ping(self) -> None:
+        """See WorkflowEngine."""
+        await _never()
+
+    def url(self, name: str, *, uid: str | None) -> str | None:
+        """See WorkflowEngine."""
+        return f"https://argo.example/workflows/argo-workflows/{name}"
+
+
+def settings_for(**changed: Any) -> Settings:
+    """Settings of a bridge with one service token and a Platform API token."""
+    plain = {
+        "actions": ACTIONS,
+        "tokens": f"tester={SERVICE_TOKEN}",
+        "platform_api_token": PLATFORM_TOKEN,
+    }
+    return Settings(**{**plain, **changed})
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A started bridge, its application and an authorized client of it."""
+
+    bridge: Bridge
+    app: Starlette
+    http: httpx.AsyncClient
+    store: RunStore
+
+    async def accepted(self, **body: Any) -> str:
+        """The id of a new run."""
+        answer = await self.http.post("/v1/runs", json={**THING, **body})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    async def say(self, run_id: str, *messages: str) -> None:
+        """Write log events as if Argo had told something."""
+        await self.bridge.journal.write(run_id, *(log(message) for message in messages))
+
+    async def end(self, run_id: str, *, status: RunStatus = RunStatus.FAILED) -> None:
+        """End a run."""
+        await self.bridge.journal.end(await self.store.run(run_id), status=status)
+
+
+@asynccontextmanager
+async def bridge_for(
+    settings: Settings | None = None, *, store: RunStore | None = None
+) -> AsyncIterator[Rig]:
+    """A bridge behind an in-process client: for answers that end."""
+    store = store or MemoryStore()
+    async with open_bridge(
+        settings or settings_for(), store=store, engine=WaitingEngine()
+    ) as bridge:
+        app = bridge.app()
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(
+                transport=transport, base_url="http://bridge", headers=AUTHORIZED
+            ) as http,
+        ):
+            yield Rig(bridge, app, http, store)
+
+
+@asynccontextmanager
+async def served(settings: Settings | None = None) -> AsyncIterator[Rig]:
+    """A bridge behind a real server on loopback: for streams."""
+    store = MemoryStore()
+    async with open_bridge(
+        settings or settings_for(), store=store, engine=WaitingEngine()
+    ) as bridge:
+        app = bridge.app()
+        server = server_for(app, host="127.0.0.1", port=0, drain=bridge.drain)
+        serving = asyncio.ensure_future(server.serve())
+        try:
+            while not server.started:
+                assert not serving.done()
+                await asyncio.sleep(0.005)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            async with client(f"http://127.0.0.1:{port}", timeout=10, connections=50) as http:
+                http.headers.update(AUTHORIZED)
+                yield Rig(bridge, app, http, store)
+        finally:
+            server.should_exit = True
+            await serving

@@ -1,0 +1,208 @@
+"""Catalog documents, the Platform API's callback, health and the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import yaml
+from starlette.routing import Route
+
+from bridge.domain.entities import entity_document
+from bridge.web.auth import OPEN_PREFIX, OPEN_ROUTES
+from bridge.web.openapi import OPERATIONS, document
+from tests.web.making import PLATFORM_TOKEN, THING, bridge_for
+
+RECORD = {
+    "name": "team-a-dev",
+    "status": "active",
+    "team": "team-a",
+    "environment": "development",
+    "workflow": "wf",
+    "requestId": "01k",
+}
+PLATFORM = {"Authorization": f"Bearer {PLATFORM_TOKEN}"}
+
+
+def namespace_document(name: str, *, owner: str = "group:default/a"):
+    """An entity document as a run makes it."""
+    return entity_document(
+        {
+            "apiVersion": "backstage.io/v1alpha1",
+            "kind": "Resource",
+            "metadata": {"name": name},
+            "spec": {"type": "kubernetes-namespace", "owner": owner},
+        },
+        run_id="01k",
+    )
+
+
+async def test_documents_are_served_one_by_one_and_all_together():
+    """The catalog reads a namespace by itself, or all of them through one location."""
+    async with bridge_for() as rig:
+        now = rig.bridge.streams._clock.now()
+        for name in ("b", "a"):
+            await rig.store.put_entity(namespace_document(name), now=now)
+        every = await rig.http.get("/catalog/all.yaml")
+        one = await rig.http.get("/catalog/Resource/a.yaml")
+    found = [found["metadata"]["name"] for found in yaml.safe_load_all(every.text)]
+    assert found == ["a", "b", "local"]
+    assert yaml.safe_load(one.text) == namespace_document("a").document
+    assert {r.headers["content-type"] for r in (every, one)} == {"application/yaml"}
+
+
+async def test_a_document_that_did_not_change_is_not_sent_again():
+    """The catalog's polling costs nothing until something changed."""
+    async with bridge_for() as rig:
+        now = rig.bridge.streams._clock.now()
+        await rig.store.put_entity(namespace_document("a"), now=now)
+        for path in ("/catalog/all.yaml", "/catalog/resource/a.yaml"):
+            tag = (await rig.http.get(path)).headers["etag"]
+            same = await rig.http.get(path, headers={"If-None-Match": tag})
+            assert (same.status_code, same.content) == (304, b"")
+        await rig.store.put_entity(namespace_document("a", owner="group:default/b"), now=now)
+        new = await rig.http.get("/catalog/resource/a.yaml", headers={"If-None-Match": tag})
+    assert (new.status_code, new.headers["etag"] == tag) == (200, False)
+    assert not tag.startswith("W/")
+
+
+@pytest.mark.parametrize("path", ["/catalog/resource/x.yaml", "/catalog/resource/local"])
+async def test_an_unknown_document_is_a_problem(path: str):
+    """A wrong location says that the bridge has no such entity."""
+    async with bridge_for() as rig:
+        answer = await rig.http.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "entity_unknown")
+
+
+async def test_a_namespace_is_reported_and_listed():
+    """A workflow's callback is kept; the same report again is harmless."""
+    async with bridge_for() as rig:
+        for status in ("active", "deleted"):
+            body = {**RECORD, "status": status}
+            answer = await rig.http.post("/api/v1/namespaces", json=body, headers=PLATFORM)
+            assert (answer.status_code, answer.json()) == (200, body)
+        least = {"name": "b", "status": "active"}
+        await rig.http.post("/api/v1/namespaces", json=least, headers=PLATFORM)
+        listed = (await rig.http.get("/api/v1/namespaces")).json()
+    empty = {"team": "", "environment": "", "workflow": "", "requestId": ""}
+    assert listed == {"namespaces": [{**least, **empty}, {**RECORD, "status": "deleted"}]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointer"),
+    [
+        ({"name": "Bad_Name"}, "/name"),
+        ({"name": "a\n"}, "/name"),
+        ({"status": "very active"}, "/status"),
+        ({"team": "x" * 301}, "/team"),
+        ({"owner": "me"}, "/owner"),
+    ],
+)
+async def test_a_report_of_another_shape_is_refused(changed: dict[str, Any], pointer: str):
+    """A broken workflow cannot write nonsense into the list of namespaces."""
+    async with bridge_for() as rig:
+        answer = await rig.http.post(
+            "/api/v1/namespaces", json={**RECORD, **changed}, headers=PLATFORM
+        )
+        listed = (await rig.http.get("/api/v1/namespaces")).json()
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert listed == {"namespaces": []}
+
+
+async def test_readiness_tells_what_is_away():
+    """An operator sees at a glance that Argo is away, while requests are still taken."""
+    async with bridge_for() as rig:
+        answer = await rig.http.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "checks": {
+            "store": "ok",
+            "definitions": "ok",
+            "argo": "not reachable; runs are accepted and wait",
+            "draining": "no",
+        },
+    }
+
+
+# --- OpenAPI ------------------------------------------------------------------------------------
+
+
+async def test_every_route_is_described_and_every_description_has_a_route():
+    """What the document promises is what there is, method by method."""
+    async with bridge_for() as rig:
+        routes = {
+            (route.path, method.lower())
+            for route in rig.app.routes
+            if isinstance(route, Route)
+            for method in route.methods or ()
+            if method != "HEAD"
+        }
+        served = (await rig.http.get("/openapi.json")).json()
+    described = {(path, method) for path, item in served["paths"].items() for method in item}
+    assert described == routes
+    assert served["servers"] == [{"url": "http://127.0.0.1:8080"}]
+
+
+def test_open_routes_are_described_as_open():
+    """A reader of the document knows which addresses need a token."""
+    for operation in OPERATIONS:
+        is_open = operation.path in OPEN_ROUTES or operation.path.startswith(OPEN_PREFIX)
+        assert operation.open is is_open, operation.path
+        if not is_open:
+            assert {401, 403} <= set(operation.problems)
+
+
+def test_the_document_has_the_shape_of_openapi():
+    """Generators of clients can read the document: references resolve, schemas are schemas."""
+    found = document(server="/")
+    assert found["openapi"] == "3.1.0"
+    assert set(found["info"]) >= {"title", "version"}
+    schemas = found["components"]["schemas"]
+    references = {part["$ref"] for part in every_object(found) if "$ref" in part}
+    assert references
+    assert {ref.rpartition("/")[2] for ref in references} <= set(schemas)
+    assert all(ref.startswith("#/components/schemas/") for ref in references)
+    for schema in schemas.values():
+        jsonschema_rs.Draft202012Validator({**schema, "components": found["components"]})
+    for path, item in found["paths"].items():
+        wanted = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        for operation in item.values():
+            assert operation["summary"]
+            assert all(response["description"] for response in operation["responses"].values())
+            given = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert given == wanted
+            assert all(p["required"] for p in operation["parameters"] if p["in"] == "path")
+
+
+def every_object(value: Any):
+    """All JSON objects in a value, itself included."""
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from every_object(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from every_object(item)
+
+
+async def test_answers_fit_their_schemas():
+    """What the bridge sends is what its document says it sends."""
+    found = document(server="/")
+
+    def check(schema: str, value: Any) -> None:
+        reference = {"$ref": f"#/components/schemas/{schema}", "components": found["components"]}
+        jsonschema_rs.Draft202012Validator(reference).validate(value)
+
+    async with bridge_for() as rig:
+        run = (await rig.http.post("/v1/runs", json=THING)).json()
+        check("RunView", run)
+        check("RunPage", (await rig.http.get("/v1/runs")).json())
+        check("EventPage", (await rig.http.get(run["links"]["events"])).json())
+        check("HealthView", (await rig.http.get("/readyz")).json())
+        check("NamespacePage", (await rig.http.get("/api/v1/namespaces")).json())
+        check("Problem", (await rig.http.get("/v1/runs/x")).json())
+        check("RunRequest", json.loads(json.dumps(THING)))

@@ -1,0 +1,121 @@
+"""Every way in which the HTTP face itself says no, in one shape."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bridge.adapters.memory import MemoryStore
+from bridge.domain.errors import BridgeError, StoreUnavailable
+from tests.web.making import THING, bridge_for
+
+KEYS = {"type", "title", "status", "code", "detail", "instance", "errors", "suggestions"}
+
+
+class BrokenStore(MemoryStore):
+    """A store that cannot be read."""
+
+    async def run(self, run_id: str):
+        """Refuse."""
+        raise StoreUnavailable(f"disk full while reading {run_id}")
+
+    async def ping(self) -> None:
+        """Refuse."""
+        raise StoreUnavailable("disk full")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nope", "/v1", "/v1/runs/", "//v1/runs", "/v1/runs/a/b", "/V1/runs", "/catalog"]
+)
+async def test_an_unknown_address_is_a_problem(path: str):
+    """A wrong address gets a sentence in the shape of every other error, never a redirect."""
+    async with bridge_for() as rig:
+        answer = await rig.http.get(f"http://bridge{path}", follow_redirects=False)
+    body = answer.json()
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert set(body) == KEYS
+    assert body["code"] == "route_unknown"
+    assert body["status"] == 404
+    assert body["type"].endswith("/errors/route_unknown")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/runs", "GET, HEAD, POST"),
+        ("DELETE", "/v1/runs/x", "GET, HEAD"),
+        ("POST", "/v1/runs/x/events", "GET, HEAD"),
+        ("GET", "/v1/runs/x/cancel", "POST"),
+        ("POST", "/catalog/all.yaml", "GET, HEAD"),
+        ("OPTIONS", "/v1/actions", "GET, HEAD"),
+        ("PATCH", "/api/v1/namespaces", "GET, HEAD, POST"),
+    ],
+)
+async def test_a_wrong_method_names_the_right_ones(method: str, path: str, allowed: str):
+    """A client that uses the wrong method reads which one it should use."""
+    async with bridge_for() as rig:
+        answer = await rig.http.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == allowed
+    assert answer.json()["instance"] == path
+
+
+async def test_a_store_that_is_away_is_said_to_be_away():
+    """A full disk is a 503 that can be tried again, and readiness says so."""
+    async with bridge_for(store=BrokenStore()) as rig:
+        answer = await rig.http.get("/v1/runs/x")
+        ready = await rig.http.get("/readyz")
+        alive = await rig.http.get("/healthz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert ready.status_code == 503
+    assert ready.json()["status"] == "unavailable"
+    assert ready.json()["checks"]["store"] == "not available"
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+
+
+async def test_a_fault_of_ours_tells_nothing_of_the_inside(caplog: pytest.LogCaptureFixture):
+    """The caller of a broken bridge gets a problem; the reason stays in the log."""
+
+    async def crash(request: Request) -> Response:
+        raise ZeroDivisionError("secret inside")
+
+    async with bridge_for() as rig:
+        rig.app.router.routes.append(Route("/crash", crash))
+        answer = await rig.http.get("/crash")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "secret inside" not in answer.text
+    assert "secret inside" in caplog.text
+
+
+async def test_a_hint_to_wait_is_a_header():
+    """A client library that honours Retry-After waits as long as it should."""
+
+    async def busy(request: Request) -> Response:
+        raise BridgeError(retry_after=7)
+
+    async with bridge_for() as rig:
+        rig.app.router.routes.append(Route("/busy", busy))
+        answer = await rig.http.get("/busy")
+    assert answer.headers["retry-after"] == "7"
+
+
+async def test_head_answers_like_get_without_a_body():
+    """Monitors that only ask for headers get the right ones."""
+    async with bridge_for() as rig:
+        run = await rig.http.post("/v1/runs", json=THING)
+        for path in (
+            "/v1/actions",
+            f"/v1/runs/{run.json()['id']}",
+            "/catalog/all.yaml",
+            "/healthz",
+        ):
+            shown, head = await rig.http.get(path), await rig.http.head(path)
+            assert (head.status_code, head.headers["content-length"]) == (
+                shown.status_code,
+                shown.headers["content-length"],
+            )
+            assert head.headers.get("etag") == shown.headers.get("etag")
