@@ -11,29 +11,10 @@ import {
 } from '@backstage/backend-test-utils';
 import { catalogServiceMock } from '@backstage/plugin-catalog-node/testUtils';
 import scaffolderPlugin from '@backstage/plugin-scaffolder-backend';
-import { createParser } from 'eventsource-parser';
 import argoBridgeModule from './index';
 import { FAILED, SUCCEEDED } from './testing/bridge';
 import { ACTION, BridgeServer } from './testing/bridgeServer';
-
-const TEMPLATE = {
-  apiVersion: 'scaffolder.backstage.io/v1beta3',
-  kind: 'Template',
-  metadata: { name: 'namespace', namespace: 'default' },
-  spec: {
-    type: 'service',
-    parameters: {},
-    steps: [
-      {
-        id: 'create',
-        name: 'Create',
-        action: 'bridge:namespace:create',
-        input: { namespaceName: '${{ parameters.name }}' },
-      },
-    ],
-    output: { text: [{ content: '${{ steps.create.output.namespace }}' }] },
-  },
-};
+import { followTask, linesOf, TEMPLATE, type TaskEvent } from './testing/tasks';
 
 let bridge: BridgeServer;
 let backend: TestBackend;
@@ -103,15 +84,6 @@ async function listed(): Promise<Map<string, ListedAction>> {
   return new Map(actions.map(action => [action.id, action]));
 }
 
-interface TaskEvent {
-  readonly type: string;
-  readonly body: {
-    readonly message: string;
-    readonly error?: { readonly name: string; readonly message: string };
-    readonly output?: object;
-  };
-}
-
 async function startTask(name: string): Promise<string> {
   const response = await call('/v2/tasks', {
     templateRef: 'template:default/namespace',
@@ -120,31 +92,15 @@ async function startTask(name: string): Promise<string> {
   return ((await response.json()) as { id: string }).id;
 }
 
-/** Follows a task to its end as the task page does; `onLine` sees each line when it comes. */
-async function followTask(
+async function followed(
   id: string,
   onLine: (line: string) => void = () => {},
 ): Promise<TaskEvent[]> {
-  const events: TaskEvent[] = [];
-  const response = await call(`/v2/tasks/${id}/eventstream`);
-  const parser = createParser({
-    onEvent: ({ data }) => {
-      const event = JSON.parse(data) as TaskEvent;
-      events.push(event);
-      onLine(event.body.message);
-    },
+  return followTask(await call(`/v2/tasks/${id}/eventstream`), line => {
+    onLine(line);
+    return 'go on';
   });
-  const decoder = new TextDecoder();
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    parser.feed(decoder.decode(chunk, { stream: true }));
-    if (events.at(-1)?.type === 'completion') {
-      break;
-    }
-  }
-  return events;
 }
-
-const linesOf = (events: TaskEvent[]) => events.map(e => e.body.message);
 
 it('lists the bridge’s actions with their schema, and changes them live', async () => {
   await startBackend({ baseUrl: await bridge.start(), refreshSeconds: 0.05 });
@@ -198,7 +154,7 @@ it('starts with a wrong configuration, too', async () => {
 it('shows a run’s lines while it goes on, and its outputs at the end', async () => {
   await startBackend({ baseUrl: await bridge.start() });
   bridge.onRun = id => bridge.print(id, '● validate running');
-  const events = await followTask(await startTask('team-a'), line => {
+  const events = await followed(await startTask('team-a'), line => {
     // Ends only after the first line was seen: it came while the run went on.
     if (line.includes('● validate running')) {
       bridge.end('run-1', '✓ done (1 s)', SUCCEEDED);
@@ -221,7 +177,7 @@ it('stops the run when the task is cancelled, and shows the rollback', async () 
   };
   const id = await startTask('team-a');
   let cancel: Promise<Response> | undefined;
-  const events = await followTask(id, line => {
+  const events = await followed(id, line => {
     if (line.includes('quota running')) {
       cancel = call(`/v2/tasks/${id}/cancel`, {});
     }
@@ -237,7 +193,7 @@ it('fails the task with one sentence and no stack, and Retry is a new attempt', 
   await startBackend({ baseUrl: await bridge.start() });
   bridge.onRun = id => bridge.end(id, '✗ failed', FAILED);
   const id = await startTask('team-a');
-  const failed = await followTask(id);
+  const failed = await followed(id);
   expect(failed.at(-1)?.body.error).toEqual({
     name: 'RunFailed',
     message: expect.stringContaining('namespace:create failed: The quota was'),
@@ -246,7 +202,7 @@ it('fails the task with one sentence and no stack, and Retry is a new attempt', 
 
   bridge.onRun = runId => bridge.end(runId, '✓ done', SUCCEEDED);
   await call(`/v2/tasks/${id}/retry`, {});
-  const retried = await followTask(id);
+  const retried = await followed(id);
   expect(linesOf(retried).at(-1)).toBe('Run completed with status: completed');
   expect(bridge.keys).toHaveLength(2);
   expect(bridge.keys[0]).toBe(bridge.keys[1]);

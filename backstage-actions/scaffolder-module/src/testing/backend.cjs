@@ -1,0 +1,17 @@
+/**
+ * A Backstage backend in a process of its own, so that a test can kill it. Takes its
+ * configuration and catalog from the environment; uses the module as it is shipped.
+ */
+const { createBackend } = require('@backstage/backend-defaults');
+const { mockServices } = require('@backstage/backend-test-utils');
+const {
+  catalogServiceMock,
+} = require('@backstage/plugin-catalog-node/testUtils');
+
+const { data, entities } = JSON.parse(process.env.BACKEND ?? '{}');
+const backend = createBackend();
+backend.add(mockServices.rootConfig.factory({ data }));
+backend.add(catalogServiceMock.factory({ entities }));
+backend.add(import('@backstage/plugin-scaffolder-backend'));
+backend.add(import('../../dist/index.js'));
+backend.start();
