@@ -22,11 +22,11 @@ async def main() -> None:
     """Run the benches one after the other."""
     figures = []
     for name in sys.argv[1:] or BENCHES:
-        print(f"· {name}")  # noqa: T201 - a program that prints
+        print(f"· {name}")
         figures += await BENCHES[name]()
-    print()  # noqa: T201
+    print()
     for figure in figures:
-        print(figure.line())  # noqa: T201
+        print(figure.line())
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ async def measure() -> list[Figure]:
     window = {k: t for k, t in told.items() if begin <= t < begin + MEASURED_SECONDS}
     delays = [(arrivals[key] - sent) * 1_000 for key, sent in window.items()]
     rate = len(delays) / MEASURED_SECONDS
-    print(f"  {len(delays)} events of {RUNS} runs, {rate:.0f} events/s")  # noqa: T201
+    print(f"  {len(delays)} events of {RUNS} runs, {rate:.0f} events/s")
     return [
         Figure("Argo frame → SSE, p50", percentile(delays, 0.50), P50_MS, "ms"),
         Figure("Argo frame → SSE, p99", percentile(delays, 0.99), P99_MS, "ms"),

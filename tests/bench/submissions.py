@@ -37,7 +37,7 @@ async def measure() -> list[Figure]:
                 created = COUNT / (time.monotonic() - begin)
                 ratios.append(created / bare)
                 answered.append(accepted / bare)
-                print(  # noqa: T201
+                print(
                     f"  bare {bare:.0f}/s, bridge answers {accepted:.0f}/s, "
                     f"workflows exist {created:.0f}/s"
                 )
