@@ -28,7 +28,11 @@ class Settings(BaseSettings):
     """All settings of ``bridge serve``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BRIDGE_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="BRIDGE_",
+        env_ignore_empty=True,  # deployments set what they leave open to nothing
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     # --- serving
@@ -152,7 +156,7 @@ class Settings(BaseSettings):
             raise SettingsInvalid(
                 f"BRIDGE_DEMO accepts everyone, so it needs a loopback BRIDGE_HOST, not {self.host}"
             )
-        if not self.demo and self.tokens is None and self.backstage_url is None:
+        if not self.demo and not self.service_tokens() and not self.backstage_url:
             raise SettingsInvalid(
                 "Nobody could be let in: set BRIDGE_BACKSTAGE_URL (its plugin tokens are then "
                 "verified) or BRIDGE_TOKENS, or BRIDGE_DEMO=true on loopback"

@@ -161,7 +161,7 @@ async def _checked(
                 "verify_aud": audience is not None,
             },
         )
-    except (jwt.InvalidTokenError, jwt.PyJWKError) as error:
+    except jwt.PyJWTError as error:  # of the key too: a set may hold keys of other kinds
         raise Unauthenticated(f"The token is not valid: {error}") from error
     return claims
 
