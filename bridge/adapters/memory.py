@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -155,7 +156,7 @@ class MemoryStore:
 
     async def entities(self) -> list[EntityDocument]:
         """See RunStore."""
-        return sorted(self._entities.values(), key=lambda entity: str(entity.ref))
+        return [self._entities[ref] for ref in sorted(self._entities, key=astuple)]
 
     async def entity(self, *, kind: str, name: str) -> EntityDocument:
         """See RunStore."""

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
 from importlib.resources import files
@@ -69,8 +70,9 @@ class SqliteStore:
 
     async def __aexit__(self, *exc: object) -> None:
         """Finish what is queued and close the file."""
-        if self._writer is not None:
-            await self._writer.aclose()
+        writer, self._writer = self._writer, None  # what comes now is refused, not queued
+        if writer is not None:
+            await writer.aclose()
         self._readers.shutdown()
         for connection in self._local.values():
             connection.close()
@@ -204,14 +206,16 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _open_for_writing(path: Path) -> sqlite3.Connection:
-    try:
-        connection = _connect(path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # builds differ in their default
-        connection.execute("PRAGMA foreign_keys = ON")
-        migrate(connection)
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"{path} cannot be opened as a run store: {error}") from error
+    with ExitStack() as on_error:
+        try:
+            connection = on_error.enter_context(closing(_connect(path)))
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # builds differ in their default
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"{path} cannot be opened as a run store: {error}") from error
+        on_error.pop_all()
     return connection
 
 

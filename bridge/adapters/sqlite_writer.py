@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.domain.errors import BridgeError, StoreUnavailable
+from bridge.domain.errors import StoreUnavailable
 from bridge.domain.runs import Run
 
 Work = Callable[["Session"], Any]
@@ -102,7 +102,7 @@ class Writer:
         """One transaction for all; if any fails, one for each, so that it fails alone."""
         try:
             return self._transaction(batch)
-        except (sqlite3.Error, BridgeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - a dead writer would leave all callers waiting
             if len(batch) == 1:
                 return [_told(error)]
         return [outcome for job in batch for outcome in self._commit([job])]

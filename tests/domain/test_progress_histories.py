@@ -109,7 +109,7 @@ def speaks(raw: dict[str, Any]) -> bool:
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_end_is_told_once_and_nothing_after_it(history):
     """However Argo shows a workflow, each step's end is told exactly once and is its last word."""
     told = [step_of(event) for step in play(history) for event in step.events]
@@ -124,7 +124,7 @@ def test_every_end_is_told_once_and_nothing_after_it(history):
 
 
 @given(histories())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_each_end_is_told_as_it_was(history):
     """The phase that is told is the phase that the step ended in; open ones did not finish."""
     told = dict(step_of(event) for step in play(history) for event in step.events)
@@ -136,7 +136,7 @@ def test_each_end_is_told_as_it_was(history):
 
 
 @given(histories())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_seen_together_is_told_in_the_order_of_time(history):
     """Steps that ended between two looks are told in the order in which they ended."""
     for step in play(history):
@@ -147,7 +147,7 @@ def test_what_is_seen_together_is_told_in_the_order_of_time(history):
 
 
 @given(histories())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_restart_changes_nothing(history):
     """A bridge that was killed at any moment tells the very same lines as one that was not."""
     steady = History(history.states, history.shown, frozenset())
@@ -156,7 +156,7 @@ def test_a_restart_changes_nothing(history):
 
 
 @given(histories())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_repeated_look_tells_nothing(history):
     """Looking at the same state again adds no line and leaves nothing to store."""
     state = FollowState()
