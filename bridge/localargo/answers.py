@@ -14,8 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.localargo.control import go_json_error
-from bridge.localargo.encoding import encode, type_name
+from bridge.localargo.encoding import encode, go_json_error, type_name
 from bridge.localargo.errors import ArgoError, invalid
 from bridge.localargo.masks import FieldMask
 

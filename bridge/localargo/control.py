@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.localargo.encoding import type_name
+from bridge.localargo.encoding import go_json_error, type_name
 from bridge.localargo.engine import Engine
 from bridge.localargo.errors import internal, invalid
 from bridge.localargo.nodes import (
@@ -149,23 +149,6 @@ def _parse_outputs(text: str) -> dict[str, str]:
             kind = type_name(type(value))
             raise invalid(f"{prefix}json: cannot unmarshal {kind} into Go value of type string")
     return values
-
-
-def go_json_error(text: str) -> str:
-    """What Go's decoder says about a text that is not JSON."""
-    stripped = text.lstrip()
-    if not stripped:
-        return "unexpected end of JSON input"
-    for word in ("null", "true", "false"):
-        if stripped[0] == word[0]:
-            for at, char in enumerate(word):
-                if stripped[at : at + 1] not in {char, ""}:
-                    return (
-                        f"invalid character '{stripped[at]}' in literal {word} (expecting '{char}')"
-                    )
-    if stripped[0] in '{["':
-        return "unexpected end of JSON input"
-    return f"invalid character '{stripped[0]}' looking for beginning of value"
 
 
 def _update_waiting(

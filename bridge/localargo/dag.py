@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bridge.localargo.calls import Call, NodeError, StuckError
-from bridge.localargo.depends import DependsError, condition_of, holds, tasks_in
+from bridge.localargo.depends import condition_of, holds, tasks_in
 from bridge.localargo.fanout import ItemsError, is_expanded, items_of
 from bridge.localargo.govaluate import WhenError, should_execute
+from bridge.localargo.names import node_id
 from bridge.localargo.nodes import (
     COMPLETED,
     ERROR,
@@ -78,10 +79,7 @@ class _Dag:
         return sorted(name for name in self._tasks if name not in needed)
 
     def _needs(self, task: _Task) -> tuple[str, ...]:
-        try:
-            return tuple(name for name in tasks_in(condition_of(task)) if name in self._tasks)
-        except DependsError:
-            return ()
+        return tasks_in(condition_of(task))
 
     def _name_of(self, task: str) -> str:
         return f"{self._node.name}.{task}"
@@ -124,25 +122,17 @@ class _Dag:
         condition = condition_of(task)
         if not condition:
             return True
-        try:
-            needed = tasks_in(condition)
-            unknown = next((other for other in needed if other not in self._tasks), None)
-            if unknown is not None:
-                raise DependsError(f"task '{name}' depends on unknown task '{unknown}'")  # noqa: TRY301 - one place notes it
-            if not all((n := self._node_of(other)) and n.fulfilled for other in needed):
-                return False
-            if holds(condition, self._has_result):
-                return True
-        except DependsError as error:
-            self._note(name, task, ERROR, str(error))
+        if not all(
+            (node := self._node_of(other)) and node.fulfilled for other in self._needs(task)
+        ):
             return False
-        self._note(name, task, OMITTED, "omitted: depends condition not met")
-        return False
+        if not holds(condition, self._has_result):
+            self._note(name, task, OMITTED, "omitted: depends condition not met")
+            return False
+        return True
 
     def _has_result(self, name: str, result: str) -> bool:
-        node = self._node_of(name)
-        if node is None:
-            return False
+        node = self._look.nodes.by_id[node_id(self._look.workflow.name, self._name_of(name))]
         if not result:
             tolerated = node.failed and tolerates(self._tasks[name].get("continueOn") or {}, node)
             return node.phase in {SUCCEEDED, SKIPPED} or tolerated

@@ -58,3 +58,20 @@ def nano_timestamp(nanoseconds: int) -> str:
 def milli_timestamp(nanoseconds: int) -> str:
     """RFC 3339 with milliseconds: `time=` of the executor's own log lines."""
     return nano_timestamp(nanoseconds)[:-7] + "Z"
+
+
+def go_json_error(text: str) -> str:
+    """What Go's decoder says about a text that is not JSON."""
+    stripped = text.lstrip()
+    if not stripped:
+        return "unexpected end of JSON input"
+    for word in ("null", "true", "false"):
+        if stripped[0] == word[0]:
+            for at, char in enumerate(word):
+                if stripped[at : at + 1] not in {char, ""}:
+                    return (
+                        f"invalid character '{stripped[at]}' in literal {word} (expecting '{char}')"
+                    )
+    if stripped[0] in '{["':
+        return "unexpected end of JSON input"
+    return f"invalid character '{stripped[0]}' looking for beginning of value"

@@ -270,8 +270,6 @@ class Engine:
 
     def _look(self, workflow: Workflow) -> None:
         del self._looks[workflow.uid]
-        if self._workflows.get(workflow.name) is not workflow:
-            return
         if lifecycle.look(self, self._locks, workflow):
             if _TRACE not in workflow.metadata["annotations"]:
                 workflow.annotate({_TRACE: secrets.token_hex(16)})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.localargo.encoding import encode
+from bridge.localargo.encoding import encode, go_json_error
 from bridge.localargo.templates import as_text
 
 _DECODER = json.JSONDecoder()
@@ -89,22 +89,7 @@ def _complaint(text: str, reason: str) -> str:
 
 
 def _go_text(text: str, error: ValueError) -> str:
-    """What Go's decoder says about the most common mistakes."""
-    stripped = text.lstrip()
-    if not stripped:
-        return "unexpected end of JSON input"
-    for word in ("null", "true", "false"):
-        if stripped[0] == word[0]:
-            wrong = next(
-                (i for i, char in enumerate(word) if stripped[i : i + 1] != char), len(word)
-            )
-            if wrong < len(word) and wrong < len(stripped):
-                return (
-                    f"invalid character '{stripped[wrong]}' in literal {word} "
-                    f"(expecting '{word[wrong]}')"
-                )
     at = getattr(error, "pos", 0)
-    if at >= len(text):
-        return "unexpected end of JSON input"
-    place = "looking for beginning of value" if at == len(text) - len(stripped) else "in array"
-    return f"invalid character '{text[at]}' {place}"
+    if text.lstrip().startswith("[") and at < len(text):
+        return f"invalid character '{text[at]}' looking for beginning of value"
+    return go_json_error(text)

@@ -33,10 +33,11 @@ def look(controller: Controller, locks: Mutexes, workflow: Workflow) -> bool:
         if not _begin(controller, locks, workflow):
             return True
         changed = True
-    changed |= _end_what_must_end(controller, workflow)
+    walk = Reconciliation(controller, workflow, extra={})
+    changed |= _end_what_must_end(controller, workflow, walk)
     try:
         if not workflow.spec.get("suspend"):
-            changed |= _walk(controller, workflow)
+            changed |= _walk(controller, workflow, walk)
     except StuckError:
         workflow.stuck = True
         changed = True
@@ -114,15 +115,14 @@ def _acquire(locks: Mutexes, workflow: Workflow) -> bool:
     return True
 
 
-def _end_what_must_end(controller: Controller, workflow: Workflow) -> bool:
+def _end_what_must_end(controller: Controller, workflow: Workflow, walk: Reconciliation) -> bool:
     """Fail what is open although the workflow is stopped or out of time."""
     changed = False
-    reconciliation = Reconciliation(controller, workflow, extra={})
     for node in list(workflow.nodes):
         if node.type not in {POD, HTTP, SUSPEND} or node.phase in FINAL:
             continue
         on_exit = _is_exit_node(workflow, node)
-        reason = reconciliation.stopped(on_exit=on_exit)
+        reason = walk.stopped(on_exit=on_exit)
         if not reason:
             continue
         changed = True
@@ -131,9 +131,9 @@ def _end_what_must_end(controller: Controller, workflow: Workflow) -> bool:
             node.phase, node.synced = FAILED, False
             node.message = f"workflow shutdown with strategy:  {workflow.shutdown}"
         else:
-            reconciliation.mark(node, FAILED, reconciliation.stop_message())
+            walk.mark(node, FAILED, walk.stop_message())
         controller.stop(workflow, node)
-    limit = reconciliation.deadline()
+    limit = walk.deadline()
     if limit is not None and controller.now() < limit:
         controller.look_again(workflow, limit)
     return changed
@@ -143,10 +143,9 @@ def _is_exit_node(workflow: Workflow, node: Node) -> bool:
     return node.name.startswith(f"{workflow.name}.onExit")
 
 
-def _walk(controller: Controller, workflow: Workflow) -> bool:
+def _walk(controller: Controller, workflow: Workflow, walk: Reconciliation) -> bool:
     """Walk the tree, then the exit handler's; end the workflow when both have ended."""
     arguments = workflow.plan.get("arguments") or {}
-    walk = Reconciliation(controller, workflow, extra={})
     message = ""
     try:
         root = walk.execute(workflow.name, Call(workflow.plan["entrypoint"], arguments))

@@ -30,7 +30,7 @@ def template_outputs(
         return look.mark(node, ERROR, str(error))
     if resolved:
         node.outputs = {"parameters": resolved}
-        publish(look.workflow, node)
+        look.publish(node)
     return look.mark(node, SUCCEEDED)
 
 

@@ -6,8 +6,10 @@ Knows what Argo Server checks before it takes a workflow, and its texts. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from bridge.localargo.depends import DependsError, condition_of, holds, tasks_in
 from bridge.localargo.errors import invalid
 from bridge.localargo.names import LABEL_VALUE, LABEL_VALUE_LIMIT, NAME
 
@@ -82,15 +84,49 @@ def _check_template(template: Mapping[str, Any], templates: Mapping[str, Any]) -
         raise invalid(
             f"templates.{name} template type unspecified. choose one of: {', '.join(_KINDS)}"
         )
+    for kind in ("script", "container"):
+        if kind in template and not template[kind].get("command"):
+            where = f"templates.{name}.{kind}.command"
+            raise invalid(f"{where} is required: the embedded Argo runs no images")
     for number, group in enumerate(template.get("steps", [])):
         for step in group:
             if step.get("template") not in templates:
                 where = f"templates.{name}.steps[{number}].{step.get('name')}"
                 raise invalid(f"{where} template name '{step.get('template')}' undefined")
-    for task in template.get("dag", {}).get("tasks", []):
+    if "dag" in template:
+        _check_tasks(template, templates)
+
+
+def _check_tasks(template: Mapping[str, Any], templates: Mapping[str, Any]) -> None:
+    tasks = {task.get("name"): task for task in template["dag"].get("tasks", [])}
+    needs: dict[str, tuple[str, ...]] = {}
+    for name, task in tasks.items():
+        where = f"templates.{template['name']}.tasks.{name}"
         if task.get("template") not in templates:
-            where = f"templates.{name}.tasks.{task.get('name')}"
             raise invalid(f"{where} template name '{task.get('template')}' undefined")
+        needs[name] = _dependencies(task, where)
+        for other in needs[name]:
+            if other not in tasks:
+                raise invalid(f"{where} dependency '{other}' not defined")
+    for other in (template["dag"].get("target") or "").split():
+        if other not in tasks:
+            raise invalid(f"templates.{template['name']}.targets target '{other}' is not defined")
+    try:
+        list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        path = "->".join(error.args[1][::-1])
+        raise invalid(f"templates.{template['name']} sorting failed: cycle: {path}") from error
+
+
+def _dependencies(task: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    condition = condition_of(task)
+    if not condition:
+        return ()
+    try:
+        holds(condition, lambda *_: True)
+    except DependsError as error:
+        raise invalid(f"{where} {error}") from error
+    return tasks_in(condition)
 
 
 def check_name(name: str) -> None:

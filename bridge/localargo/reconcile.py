@@ -32,6 +32,7 @@ from bridge.localargo.nodes import (
     SUSPEND,
     Node,
 )
+from bridge.localargo.outputs import publish
 from bridge.localargo.retries import decide
 from bridge.localargo.tags import Scope, TagError, UnresolvedTagError, substitute
 from bridge.localargo.templates import as_text, typed_parameter
@@ -114,6 +115,12 @@ class Reconciliation:
     def connect(self, parent: Node, child: Node) -> None:
         """Make a node the child of another."""
         self.changed |= self.nodes.connect(parent, child)
+
+    def publish(self, node: Node) -> None:
+        """Make outputs with a `globalName` readable by what begins now."""
+        if publish(self.workflow, node):
+            self.changed = True
+            self._globals |= workflow_values(self.workflow)
 
     def set_outbound(self, node: Node, ids: tuple[str, ...]) -> None:
         """Note where what follows the node is attached."""

@@ -87,12 +87,10 @@ class ResourceRunner:
         values = {}
         for parameter in declared:
             source = parameter.get("valueFrom") or {}
-            if "jsonPath" in source:
-                value = json_path_value(found, source["jsonPath"])
-            elif "jqFilter" in source:
+            if "jqFilter" in source:
                 value = jq_value(found, source["jqFilter"])
             else:
-                continue
+                value = json_path_value(found, source.get("jsonPath", ""))
             values[parameter["name"]] = value
             line = ("Saved output parameter", f"name={parameter['name']}", f"value={value}")
             pod.write(executor_line(*line))
