@@ -5,6 +5,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 MODULE := backstage-actions/scaffolder-module
+MODULE_NAME := backstage-plugin-scaffolder-backend-module-argo-bridge
 EXAMPLE := examples/backstage
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
@@ -44,12 +45,18 @@ $(MODULE)/dist/.built: $(MODULE)/node_modules/.installed $(MODULE_SOURCES)
 	@cd $(MODULE) && npm run --silent build
 	@touch $@
 
-$(EXAMPLE)/node_modules/.installed: $(EXAMPLE)/package-lock.json $(MODULE)/dist/.built
+$(EXAMPLE)/node_modules/.installed: $(EXAMPLE)/package-lock.json | $(MODULE)/dist/.built
 	@echo "· installing the example Backstage (about 1,500 packages)"
 	@cd $(EXAMPLE) && $(NPM_CI)
 	@touch $@
 
-$(EXAMPLE)/packages/app/dist/.built: $(EXAMPLE)/node_modules/.installed $(APP_SOURCES)
+# npm copies the module when it installs; later builds are copied over it.
+$(EXAMPLE)/node_modules/.module: $(MODULE)/dist/.built $(EXAMPLE)/node_modules/.installed
+	@rm -rf $(EXAMPLE)/node_modules/$(MODULE_NAME)/dist
+	@cp -r $(MODULE)/dist $(MODULE)/config.schema.json $(EXAMPLE)/node_modules/$(MODULE_NAME)/
+	@touch $@
+
+$(EXAMPLE)/packages/app/dist/.built: $(EXAMPLE)/node_modules/.module $(APP_SOURCES)
 	@echo "· building the Backstage UI"
 	@cd $(EXAMPLE) && npm run --silent build > /dev/null
 	@touch $@

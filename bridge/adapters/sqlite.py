@@ -62,9 +62,18 @@ class SqliteStore:
         self._local: dict[str, sqlite3.Connection] = {}
 
     async def __aenter__(self) -> Self:
-        """Open the file, bring its schema up to date and start the writer."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = await asyncio.to_thread(_open_for_writing, self._path)
+        """Open the file, bring its schema up to date and start the writer.
+
+        Raises:
+            StoreUnavailable: There can be no such file, or it is none of ours.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = await asyncio.to_thread(_open_for_writing, self._path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnavailable(
+                f"The run store {self._path} cannot be opened: {error}"
+            ) from error
         self._writer = Writer(connection)
         return self
 

@@ -124,6 +124,13 @@ class Draining(BridgeError):
     code, status, title = "draining", 503, "The bridge is shutting down, try again"
 
 
+class IssuerUnavailable(BridgeError):
+    """The keys that would prove the token cannot be fetched. Trying again is right."""
+
+    code, status = "issuer_unavailable", 503
+    title = "The keys of the token's issuer cannot be read"
+
+
 class StoreUnavailable(BridgeError):
     """The run store cannot be read or written."""
 

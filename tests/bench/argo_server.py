@@ -45,7 +45,7 @@ async def serve(port: int, templates: Path, record: Path | None) -> None:
     async with serve_app(app, port=port):
         await stop.wait()
     if record:
-        record.write_text(json.dumps(seen))
+        await asyncio.to_thread(record.write_text, json.dumps(seen))
 
 
 if __name__ == "__main__":
