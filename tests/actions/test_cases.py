@@ -45,9 +45,7 @@ def run_of(case: dict, definition: ActionDefinition, given: dict) -> Run:
         user=case.get("user", {}).get("ref"),
         key="key",
         input=given,
-        context=RunContext(
-            context.get("taskId"), context.get("stepId"), context.get("template")
-        ),
+        context=RunContext(context.get("taskId"), context.get("stepId"), context.get("template")),
         target="default",
         namespace="argo-workflows",
         created_at=datetime(2026, 11, 22, tzinfo=UTC),
@@ -112,7 +110,7 @@ def test_examples_of_the_definition_are_accepted(folder: Path):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_parameters_are_those_of_the_template(folder: Path):
-    """Argo accepts unknown parameters in silence, so the definition must name the template's own."""
+    """Argo takes unknown parameters in silence, so a definition must name the template's own."""
     definition = definition_in(folder)
     template = yaml.safe_load((folder / "workflow.yaml").read_text())
     declared = {p["name"]: p for p in template["spec"]["arguments"]["parameters"]}

@@ -14,7 +14,7 @@ def told_by_the_bridge(stack, run_id):
 
 
 def test_a_killed_backend_takes_its_task_up_again(stack, portal, name):
-    """After SIGKILL and a restart of Backstage the task ends well: one workflow, no missing line."""
+    """A task survives SIGKILL and a restart of Backstage: one workflow, no missing line."""
     task = portal.create(form(name, features=["monitoring"]))
     TaskLog(portal, task).until("✓ validate")
     stack.backstage.kill()
