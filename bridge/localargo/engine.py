@@ -270,7 +270,12 @@ class Engine:
 
     def _look(self, workflow: Workflow) -> None:
         del self._looks[workflow.uid]
-        if lifecycle.look(self, self._locks, workflow):
+        try:
+            changed = lifecycle.look(self, self._locks, workflow)
+        except Exception as error:  # noqa: BLE001 - Argo's controller ends the workflow too
+            lifecycle.finish(self, workflow, "Error", f"{error}")
+            changed = True
+        if changed:
             if _TRACE not in workflow.metadata["annotations"]:
                 workflow.annotate({_TRACE: secrets.token_hex(16)})
             self.save(workflow)
@@ -285,6 +290,8 @@ class Engine:
             timer = asyncio.get_running_loop().call_later(limit, pod.stop.set)
         try:
             result = await self._runners.run(pod)
+        except Exception as error:  # noqa: BLE001 - a pod ends, whatever its runner does
+            result = PodResult(None, f"{type(error).__name__}: {error}", error=True)
         finally:
             if timer is not None:
                 timer.cancel()

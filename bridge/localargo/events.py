@@ -18,6 +18,7 @@ from bridge.localargo.masks import FieldMask
 from bridge.localargo.selectors import Selector
 
 ADDED, MODIFIED, DELETED, BOOKMARK = "ADDED", "MODIFIED", "DELETED", "BOOKMARK"
+_WARM = 256  # events whose bytes are kept
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +42,10 @@ class Event:
             known = encode(mask.frame({"result": {"type": kind, "object": snapshot}}))
             self._frames[kind, mask] = known
         return known
+
+    def cool(self) -> None:
+        """Forget the bytes: watchers have had their time, and others can make them anew."""
+        self._frames.clear()
 
     def seen_through(self, selector: Selector) -> str | None:
         """The type under which a watcher with this selector sees the event; None if not at all.
@@ -164,6 +169,8 @@ class EventLog:
         if len(self._ring) == self._ring.maxlen and self._ring:
             self._oldest = self._ring[0].version
         self._ring.append(event)
+        if len(self._ring) > _WARM:
+            self._ring[-_WARM].cool()
         for watcher in self._watchers:
             watcher.offer(event)
         return event

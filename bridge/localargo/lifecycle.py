@@ -29,7 +29,11 @@ def look(controller: Controller, locks: Mutexes, workflow: Workflow) -> bool:
     if workflow.completed or workflow.stuck:
         return False
     changed = False
-    if workflow.phase in {"", "Pending"}:
+    if workflow.phase == PENDING and workflow.shutdown:
+        text = f"Stopped with strategy '{workflow.shutdown}'"
+        finish(controller, workflow, "Failed", text)
+        return True
+    if workflow.phase in {"", PENDING}:
         if not _begin(controller, locks, workflow):
             return True
         changed = True

@@ -105,6 +105,7 @@ class NodeTree:
 
     workflow: str
     by_id: dict[str, Node] = field(default_factory=dict)
+    _rendered: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.by_id.values())
@@ -168,5 +169,13 @@ class NodeTree:
         return done, total
 
     def render(self) -> dict[str, Any]:
-        """`status.nodes`: sorted by id, as Go writes a map."""
-        return {id_: self.by_id[id_].render() for id_ in sorted(self.by_id)}
+        """`status.nodes`: sorted by id, as Go writes a map.
+
+        A node that has not changed is the same object as last time: past events share it.
+        """
+        fresh = {id_: self.by_id[id_].render() for id_ in sorted(self.by_id)}
+        for id_, node in self._rendered.items():
+            if fresh.get(id_) == node:
+                fresh[id_] = node
+        self._rendered = fresh
+        return dict(fresh)

@@ -8,6 +8,8 @@ import socket
 
 import pytest
 
+from bridge.localargo.masks import FieldMask
+
 WORKFLOWS = "/api/v1/workflows/argo-workflows"
 PAUSE = {"name": "pause", "suspend": {}}
 
@@ -411,3 +413,65 @@ async def test_pods_of_failures_can_stay(argo):
     gc = {"strategy": "OnWorkflowSuccess", "deleteDelayDuration": "0s"}
     await argo.run(flow(script("echo kept; exit 1"), podGC=gc), "failed")
     assert "kept" in await argo.lines("failed")
+
+
+async def test_a_waiting_workflow_can_be_stopped(argo):
+    """A workflow that waits for a lock ends when it is stopped, and the lock goes on."""
+    spec = flow(PAUSE, synchronization={"mutexes": [{"name": "m"}]})
+    for name in ("one", "two", "three"):
+        body = {"workflow": {"metadata": {"name": name}, "spec": spec}}
+        await argo.call("POST", WORKFLOWS, body)
+    await argo.until("three", lambda w: w["status"].get("phase") == "Pending")
+    await argo.put("two", "stop")
+    stopped = await argo.end("two")
+    assert stopped["status"]["message"] == "Stopped with strategy 'Stop'"
+    await argo.put("one", "resume")
+    await argo.until("three", lambda w: w["status"].get("phase") == "Running")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ({"suspend": {"duration": "soon"}}, 'time: invalid duration "soon"'),
+        (
+            {"script": {"command": ["sh"], "source": "exit 1"}, "retryStrategy": {"limit": "many"}},
+            "invalid literal",
+        ),
+        (
+            {"script": {"command": ["sh"], "source": "exit 1", "env": [{"value": "nameless"}]}},
+            "KeyError",
+        ),
+    ],
+)
+async def test_nonsense_ends_the_workflow(argo, template, message):
+    """A value that nothing can be made of ends the workflow as an Error that shows it."""
+    workflow = await argo.run(flow({"name": "main", **template}), "nonsense")
+    assert workflow["status"]["phase"] == "Error"
+    assert workflow["status"]["message"].startswith(message)
+
+
+async def test_an_expression_that_is_not_evaluated_here_is_an_error(argo):
+    """What only a real Argo can evaluate ends the workflow and says so."""
+    arguments = {"parameters": [{"name": "v", "value": "{{=map([1], {# + 1})}}"}]}
+    workflow = await argo.run(flow(PAUSE, arguments=arguments), "unsupported")
+    assert workflow["status"]["phase"] == "Error"
+    assert workflow["status"]["message"].startswith("failed to evaluate expression")
+
+
+async def test_past_events_share_what_has_not_changed(argo):
+    """Events of a workflow hold each state of a node once, and the bytes of recent ones only."""
+    await argo.create("two-gates", "g")
+    await argo.until("g", lambda w: "gate-b" in str(w["status"].get("nodes")))
+    for _ in range(300):
+        argo.engine.touch("g")
+    ring = [event for event in argo.engine.log._ring if "nodes" in event.snapshot["status"]]
+    first, last = ring[-300].snapshot["status"]["nodes"], ring[-1].snapshot["status"]["nodes"]
+    assert first is not last
+    assert all(first[id_] is last[id_] for id_ in first)
+    mask = FieldMask()
+    for event in ring:
+        event.frame(mask)
+    argo.engine.touch("g")
+    ring = list(argo.engine.log._ring)
+    assert ring[-256]._frames == {}
+    assert ring[-100]._frames
