@@ -7,9 +7,11 @@ streams must be told first (research/reliability, section 4). Must not know what
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -35,6 +37,18 @@ class DrainingServer(uvicorn.Server):
         await super().startup(sockets=sockets)
         self.ready.set()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on SIGTERM and SIGINT; not by them afterwards, the store is still to be closed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, give load balancers *delay* seconds to notice, then stop."""
         self._drain()
@@ -47,7 +61,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """``asyncio.run`` on the loop that uvicorn would choose: uvloop where there is one."""
     # The store's thread must not hold up the loop for the default 5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
-    factory = uvicorn.Config(app="").get_loop_factory()
+    factory = uvicorn.Config(app="", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
 

@@ -8,7 +8,7 @@ Runs stay where a test puts them: what Argo would tell is written by the test it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,13 @@ class WaitingEngine:
         return f"https://argo.example/workflows/argo-workflows/{name}"
 
 
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that happens on its own, at most ten seconds."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.002)
+
+
 def settings_for(**changed: Any) -> Settings:
     """Settings of a bridge with one service token and a Platform API token."""
     plain = {
@@ -105,10 +112,15 @@ class Rig:
     store: RunStore
 
     async def accepted(self, **body: Any) -> str:
-        """The id of a new run."""
+        """The id of a new run that waits for Argo: two events, and no more by itself."""
         answer = await self.http.post("/v1/runs", json={**THING, **body})
         assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
+        run_id = str(answer.json()["id"])
+        await until(lambda: self._waits(run_id))
+        return run_id
+
+    async def _waits(self, run_id: str) -> bool:
+        return (await self.store.run(run_id)).status is RunStatus.SUBMITTING
 
     async def say(self, run_id: str, *messages: str) -> None:
         """Write log events as if Argo had told something."""
@@ -150,9 +162,8 @@ async def served(settings: Settings | None = None) -> AsyncIterator[Rig]:
         server = server_for(app, host="127.0.0.1", port=0, drain=bridge.drain)
         serving = asyncio.ensure_future(server.serve())
         try:
-            while not server.started:
-                assert not serving.done()
-                await asyncio.sleep(0.005)
+            async with asyncio.timeout(10):
+                await server.ready.wait()
             port = server.servers[0].sockets[0].getsockname()[1]
             async with client(f"http://127.0.0.1:{port}", timeout=10, connections=50) as http:
                 http.headers.update(AUTHORIZED)
