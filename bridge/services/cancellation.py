@@ -16,8 +16,6 @@ from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
 from bridge.services.journal import Journal
 
-_BEFORE = {RunStatus.ACCEPTED, RunStatus.SUBMITTING}
-
 
 class Canceller:
     """Stops the workflows of runs that somebody cancelled."""
@@ -47,18 +45,17 @@ class Canceller:
                 run = await self._store.run(run.id)
                 if run.finished or run.status is RunStatus.REGISTERING:
                     return
+                if run.workflow_uid is None:  # it may never be made, or be somebody else's
+                    await backoff.wait()
+                    continue
                 definition = await self._actions.definition_of(run)
                 terminate = definition.spec.cancel == "terminate"
                 await self._engines[run.target].stop(run.workflow_name, terminate=terminate)
-            except WorkflowGone:
-                if run.status not in _BEFORE:
-                    return  # the follower tells how it ended
-                await backoff.wait()
-            except (EngineError, StoreUnavailable):
-                await backoff.wait()
-            except RunUnknown:
-                return
-            else:
                 what = "terminated" if terminate else "stopped; its exit handler rolls back"
                 await self._journal.write(run.id, log(f"the workflow is being {what}"))
+            except (WorkflowGone, RunUnknown):
+                return  # the follower tells how it ended
+            except (EngineError, StoreUnavailable):
+                await backoff.wait()
+            else:
                 return

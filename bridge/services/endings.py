@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.domain.errors import (
     BridgeError,
+    DefinitionInvalid,
     EngineError,
     RunCancelled,
     StoreUnavailable,
@@ -72,6 +73,7 @@ class Endings:
         error = WorkflowLost(
             "The workflow was deleted before its end was seen; look in Argo for what it did."
         )
+        await self._pods.drain(run_id)
         await self._until_stored(run_id, lambda run: self._fail(run, error, RunStatus.LOST))
 
     async def stuck(self, run_id: str) -> None:
@@ -88,6 +90,7 @@ class Endings:
         await self._until_stored(run_id, end)
 
     async def _until_stored(self, run_id: str, end: Callable[[Run], Awaitable[None]]) -> None:
+        await self._follower.flush(run_id)
         self._follower.forget(run_id)
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=15.0)
         while True:
@@ -103,7 +106,11 @@ class Endings:
 
     async def _conclude(self, run: Run, snapshot: Snapshot, last_lines: Mapping[str, str]) -> None:
         if snapshot.phase == SUCCEEDED:
-            await self._succeed(run, snapshot)
+            try:
+                await self._succeed(run, snapshot)
+            except (DefinitionInvalid, ValueError) as error:
+                sentence = f"The work is done, but its result cannot be shown: {error}"
+                await self._fail(run, DefinitionInvalid(sentence), RunStatus.FAILED)
         elif run.cancelling and snapshot.shutdown:
             message = f"Cancelled by {run.cancel_requested_by}."
             await self._fail(run, RunCancelled(message), RunStatus.CANCELLED)

@@ -9,37 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.errors import BridgeError, RunUnknown, WatchExpired, WorkflowGone
 from bridge.domain.events import EventDraft, status
-from bridge.domain.progress import FollowState, Gate, advance
+from bridge.domain.progress import advance
 from bridge.domain.runs import Run, RunChanges, RunStatus
 from bridge.domain.workflows import Node, Snapshot
 from bridge.ports import Chance, Clock, RunStore, WatchEvent, WorkflowEngine
 from bridge.services.backoff import Backoff
 from bridge.services.journal import Journal
 from bridge.services.tasks import Tasks
+from bridge.services.tracking import Lines, Tracked
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Tracked:
-    """What is in memory of one open run."""
-
-    run_id: str
-    workflow: str
-    uid: str | None
-    gate: Gate | None
-    state: FollowState
-    status: RunStatus
-    since: float
-    progress: str | None = None
-    phase: str | None = None
-    ending: bool = False
 
 
 class Follower:
@@ -79,26 +64,17 @@ class Follower:
     # --- which runs ------------------------------------------------------------------------
 
     def track(self, run: Run, *, definition: ActionDefinition) -> None:
-        """Follow *run* from what it has been told already."""
-        approval = definition.spec.approval
-        self._names[run.workflow_name] = run.id
-        self._tracked[run.id] = Tracked(
-            run_id=run.id,
-            workflow=run.workflow_name,
-            uid=run.workflow_uid,
-            gate=Gate(approval.node, approval.by) if approval else None,
-            state=FollowState.from_json(run.state),
-            status=run.status,
-            since=self._clock.monotonic(),
-            progress=run.progress,
-            phase=run.phase,
-        )
+        """Follow *run* from what it has been told already; a followed one goes on as it is."""
+        if run.id not in self._tracked:
+            since = self._clock.monotonic()
+            self._names[run.workflow_name] = run.id
+            self._tracked[run.id] = Tracked.of(run, definition=definition, since=since)
 
     def created(self, run: Run, snapshot: Snapshot) -> None:
         """Take the answer to a creation like any other snapshot."""
         tracked = self._tracked.get(run.id)
         if tracked is not None:
-            self._apply(tracked, snapshot)
+            self._offer(tracked, snapshot)
 
     def forget(self, run_id: str) -> None:
         """Stop following."""
@@ -106,20 +82,24 @@ class Follower:
         if tracked is not None:
             self._names.pop(tracked.workflow, None)
 
+    async def flush(self, run_id: str) -> None:
+        """Wait until everything that reached us of a run is stored."""
+        tracked = self._tracked.get(run_id)
+        if tracked is not None:
+            await tracked.idle.wait()
+
     def tell_lines(
         self, run_id: str, *, pod: str, cursor: str, lines: Iterable[EventDraft]
     ) -> None:
         """Write pod lines and how far they reach in one commit, so that none comes twice."""
         tracked = self._tracked.get(run_id)
-        if tracked is None:
-            return
-        tracked.state = replace(tracked.state, logs={**tracked.state.logs, pod: cursor})
-        self._commit(tracked, lines, RunChanges(state=tracked.state.to_json()))
+        if tracked is not None:
+            self._offer(tracked, Lines(pod, cursor, tuple(lines)))
 
     def cursor(self, run_id: str, *, pod: str) -> str:
         """The time of the last line told of *pod*; empty if none was."""
         tracked = self._tracked.get(run_id)
-        return tracked.state.logs.get(pod, "") if tracked else ""
+        return tracked.cursor(pod) if tracked else ""
 
     # --- the loop --------------------------------------------------------------------------
 
@@ -135,6 +115,7 @@ class Follower:
                 await self._watch(listing.resource_version)
             except WatchExpired:
                 _log.info("watch position expired, listing again")
+                await backoff.wait()  # a listing can be as old as the position it replaces
             except BridgeError as error:
                 self.connected = False
                 _log.warning("cannot follow", extra={"reason": error.detail, "code": error.code})
@@ -158,7 +139,7 @@ class Follower:
         tracked = self._tracked.get(self._names.get(event.snapshot.name, ""))
         if event.type == "BOOKMARK" or tracked is None:
             return
-        self._apply(tracked, event.snapshot)
+        self._offer(tracked, event.snapshot)
         if event.type == "DELETED" and not tracked.ending:
             self._tasks.spawn(self._look_up(tracked), name=f"look-up {tracked.run_id}")
 
@@ -168,7 +149,7 @@ class Follower:
         for tracked in tuple(self._tracked.values()):
             snapshot = there.get(tracked.workflow)
             if snapshot is not None:
-                self._apply(tracked, snapshot)
+                self._offer(tracked, snapshot)
             elif tracked.uid is not None and not tracked.ending:
                 self._tasks.spawn(self._look_up(tracked), name=f"look-up {tracked.run_id}")
 
@@ -179,23 +160,30 @@ class Follower:
             try:
                 snapshot = await self._engine.get(tracked.workflow, uid=tracked.uid)
             except WorkflowGone:
-                tracked.ending = True
-                self.on_lost(tracked.run_id)
+                await self._lose(tracked)
                 return
             except BridgeError:
                 await backoff.wait()
             else:
                 if snapshot.uid != tracked.uid:
-                    tracked.ending = True
-                    self.on_lost(tracked.run_id)
+                    await self._lose(tracked)
                 else:
-                    self._apply(tracked, snapshot)
+                    self._offer(tracked, snapshot)
                 return
+
+    async def _lose(self, tracked: Tracked) -> None:
+        """Report a vanished workflow, unless what was seen of it before was its end."""
+        await tracked.idle.wait()
+        if not tracked.ending:
+            tracked.ending = True
+            self.on_lost(tracked.run_id)
 
     async def watch_for_stuck(self, *, every: float) -> None:
         """Report, for ever, runs whose workflow never gets a phase (argo-recordings, 1.10)."""
         while True:
             await self._clock.sleep(every)
+            if not self.connected:
+                continue  # a phase that we cannot see is not a phase that is missing
             now = self._clock.monotonic()
             for tracked in tuple(self._tracked.values()):
                 idle = tracked.uid is not None and not tracked.phase and not tracked.ending
@@ -203,12 +191,31 @@ class Follower:
                     tracked.ending = True
                     self.on_stuck(tracked.run_id)
 
-    # --- one snapshot ----------------------------------------------------------------------
+    # --- one commit after the other ----------------------------------------------------------
+
+    def _offer(self, tracked: Tracked, item: Snapshot | Lines) -> None:
+        tracked.inbox.append(item)
+        self._proceed(tracked)
+
+    def _proceed(self, tracked: Tracked) -> None:
+        while tracked.inbox and not tracked.writing:
+            item = tracked.inbox.popleft()
+            if isinstance(item, Lines):
+                self._tell(tracked, item)
+            elif not tracked.ending and not tracked.overtaken(item):
+                self._apply(tracked, item)
+        if not tracked.writing:
+            tracked.idle.set()
+
+    def _tell(self, tracked: Tracked, lines: Lines) -> None:
+        logs = {**tracked.state.logs, lines.pod: lines.cursor}
+        tracked.state = replace(tracked.state, logs=logs)
+        changes = RunChanges(state=tracked.state.to_json())
+        self._commit(tracked, lines, events=lines.drafts, changes=changes)
 
     def _apply(self, tracked: Tracked, snapshot: Snapshot) -> None:
-        if tracked.ending or (tracked.uid is not None and snapshot.uid != tracked.uid):
-            return
         step = advance(tracked.state, snapshot, gate=tracked.gate)
+        look_at = tracked.to_look_at(snapshot, step.changed)
         now_status = RunStatus.WAITING if snapshot.suspended else RunStatus.RUNNING
         new_status = now_status if now_status is not tracked.status else None
         moved = new_status is not None or snapshot.progress != tracked.progress
@@ -216,7 +223,9 @@ class Follower:
         if moved:
             events.append(status(now_status, progress=snapshot.progress))
         known = tracked.uid == snapshot.uid and tracked.phase == snapshot.phase
-        if events or not known or step.state is not tracked.state:
+        then = partial(self._applied, tracked, snapshot, look_at)
+        tracked.unseen = False
+        if events or not known or step.changed:
             tracked.state, tracked.status = step.state, now_status
             tracked.uid, tracked.phase = snapshot.uid, snapshot.phase
             tracked.progress = snapshot.progress
@@ -227,36 +236,68 @@ class Follower:
                 progress=snapshot.progress,
                 state=step.state.to_json() if step.changed else None,
             )
-            self._commit(tracked, events, changes)
-        if step.changed:
-            self.on_nodes(tracked.run_id, snapshot, step.changed)
+            self._commit(tracked, snapshot, events=events, changes=changes, then=then)
+        else:
+            then()
+
+    def _applied(self, tracked: Tracked, snapshot: Snapshot, look_at: tuple[Node, ...]) -> None:
+        if look_at:
+            self.on_nodes(tracked.run_id, snapshot, look_at)
         if snapshot.ended:
             tracked.ending = True
             self.on_ended(tracked.run_id, snapshot)
 
-    def _commit(self, tracked: Tracked, events: Iterable[EventDraft], changes: RunChanges) -> None:
+    def _commit(
+        self,
+        tracked: Tracked,
+        item: Snapshot | Lines,
+        *,
+        events: Iterable[EventDraft],
+        changes: RunChanges,
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
+        tracked.writing = True
+        tracked.idle.clear()
         written = self._journal.write(tracked.run_id, *events, changes=changes)
-        written.add_done_callback(partial(self._committed, tracked))
+        written.add_done_callback(partial(self._committed, tracked, item, then))
 
-    def _committed(self, tracked: Tracked, written: asyncio.Future[Run | None]) -> None:
-        if not written.cancelled() and (error := written.exception()) is not None:
-            _log.error("commit failed", exc_info=error, extra={"run": tracked.run_id})
-            self._tasks.spawn(self._catch_up(tracked), name=f"catch up {tracked.run_id}")
+    def _committed(
+        self,
+        tracked: Tracked,
+        item: Snapshot | Lines,
+        then: Callable[[], object],
+        written: asyncio.Future[Run | None],
+    ) -> None:
+        if written.cancelled():
+            return
+        error = written.exception()
+        if error is None:
+            tracked.writing = False
+            then()
+            self._proceed(tracked)
+            return
+        _log.error("commit failed", exc_info=error, extra={"run": tracked.run_id})
+        if isinstance(item, Lines):  # a snapshot can be fetched again, these cannot
+            tracked.inbox.appendleft(item)
+        self._tasks.spawn(self._catch_up(tracked), name=f"catch up {tracked.run_id}")
 
     async def _catch_up(self, tracked: Tracked) -> None:
         """Memory is ahead of the store: go back to what is stored and look again."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=15.0)
         while tracked.run_id in self._tracked:
+            await backoff.wait()
+            tracked.drop_snapshots()
             try:
                 run = await self._store.run(tracked.run_id)
-                snapshot = await self._engine.get(tracked.workflow, uid=tracked.uid)
-            except (RunUnknown, WorkflowGone):
+                tracked.inbox.append(await self._engine.get(tracked.workflow, uid=tracked.uid))
+            except WorkflowGone:
+                pass  # its end is looked up elsewhere; what waits is written all the same
+            except RunUnknown:
+                self.forget(tracked.run_id)
                 return
             except BridgeError:
-                await backoff.wait()
-            else:
-                tracked.state = FollowState.from_json(run.state)
-                tracked.status, tracked.progress = run.status, run.progress
-                tracked.phase, tracked.ending = run.phase, run.finished
-                self._apply(tracked, snapshot)
-                return
+                continue
+            tracked.take_back(run)
+            tracked.writing = False
+            self._proceed(tracked)
+            return

@@ -80,10 +80,12 @@ class PodLogs:
                 continue
             tails = self._tails.setdefault(run_id, {})
             tail = tails.get(node.id)
-            if tail is None and (node.phase == "Running" or node.failed):
+            pod = snapshot.pod_name(node)
+            speaks = node.phase == "Running" or node.failed
+            if tail is None and (speaks or self._cursor(run_id, pod)):  # begun before a restart
                 name = node.label(snapshot.name)
                 step = name.rpartition("(")[0] if node.retried else name
-                pod, template = snapshot.pod_name(node), (snapshot.template, node.template)
+                template = (snapshot.template, node.template)
                 tail = _Tail(run_id, snapshot.name, pod, step, template)
                 tails[node.id] = tail
                 tail.task = self._tasks.spawn(self._read(tail), name=f"logs {tail.pod}")
@@ -162,19 +164,21 @@ class PodLogs:
 
     def _tell_batch(self, tail: _Tail, batch: tuple[PodLine, ...]) -> None:
         cursor = self._cursor(tail.run_id, tail.pod)
-        fresh = [line for line in batch if not line.time or line.time > cursor]
-        spoken = [clean(line.text) for line in fresh if not is_executor_line(line.text)]
-        spoken = [text for text in spoken if text]
-        if not spoken:
-            return
-        tail.last_line = spoken[-1]
-        room = _MOST_LINES - tail.lines
-        tail.lines += len(spoken)
-        drafts = [
-            log(f"{tail.step} | {text}", source="pod", step=tail.step) for text in spoken[:room]
+        spoken = [
+            PodLine(line.time, text)
+            for line in batch
+            if not is_executor_line(line.text) and (text := clean(line.text))
         ]
-        if 0 <= room < len(spoken):
+        if spoken:
+            tail.last_line = spoken[-1].text
+        fresh = [line for line in spoken if not line.time or line.time > cursor]
+        room = max(_MOST_LINES - tail.lines, 0)
+        before, tail.lines = tail.lines, tail.lines + len(fresh)
+        drafts = [
+            log(f"{tail.step} | {line.text}", source="pod", step=tail.step) for line in fresh[:room]
+        ]
+        if before <= _MOST_LINES < tail.lines:
             drafts.append(log(f"{tail.step} | … more lines are in Argo only", level="warn"))
-        newest = max((line.time for line in fresh), default=cursor)
         if drafts:
+            newest = max(cursor, *(line.time for line in fresh))
             self._tell(tail.run_id, tail.pod, newest, drafts)

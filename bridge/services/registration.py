@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from bridge.domain.entities import ENTITY_RUN_ANNOTATION, EntityDocument
@@ -63,22 +64,27 @@ class Registrar:
         backoff = Backoff(clock=self._clock, chance=self._chance, first=1.0, longest=30.0)
         told = ""
         while True:
-            try:
-                run = await self._store.run(run_id)
-                if not run.finished:
-                    await self._attempt(run)
-            except EntityConflict as error:
-                await self._journal.end(run, status=RunStatus.FAILED, error=RunError.of(error))
-                return
-            except (CatalogUnavailable, CatalogRejected, StoreUnavailable) as error:
-                if error.detail != told and not isinstance(error, StoreUnavailable):
-                    told = error.detail
-                    await self._journal.say(
-                        run_id, f"{error.detail}; registration is tried again", level="warn"
-                    )
-                await backoff.wait()
-            else:
-                return
+            with suppress(StoreUnavailable):
+                obstacle = await self._try(run_id, told=told)
+                if obstacle is None:
+                    return
+                told = obstacle
+            await backoff.wait()
+
+    async def _try(self, run_id: str, *, told: str) -> str | None:
+        """One attempt: None once the run has ended, or what stands in the way."""
+        run = await self._store.run(run_id)
+        try:
+            if not run.finished:
+                await self._attempt(run)
+        except EntityConflict as error:
+            await self._journal.end(run, status=RunStatus.FAILED, error=RunError.of(error))
+        except (CatalogUnavailable, CatalogRejected) as error:
+            if error.detail != told:
+                again = f"{error.detail}; registration is tried again"
+                await self._journal.say(run_id, again, level="warn")
+            return error.detail
+        return None
 
     async def _attempt(self, run: Run) -> None:
         definition = await self._actions.definition_of(run)

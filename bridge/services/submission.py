@@ -31,6 +31,7 @@ from bridge.services.backoff import Backoff
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 
+_BEFORE = frozenset({RunStatus.ACCEPTED, RunStatus.SUBMITTING})
 _AGAIN = (EngineUnavailable, EngineConflict, EngineForbidden)
 
 
@@ -63,26 +64,36 @@ class Submitter:
     async def submit(self, run: Run) -> None:
         """Bring *run* to its workflow, or to its end; waits for as long as Argo is away."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=15.0)
-        outage = ""
+        outage, tried = "", False
         while True:
             try:
-                if outage:
+                if tried:
                     run = await self._store.run(run.id)
+                    if run.status not in _BEFORE:
+                        return  # the answer was lost, but the watch has shown the workflow
+                tried = True
                 snapshot = await self._attempt(run)
                 if outage and snapshot is not None:
                     await self._journal.say(run.id, "Argo answers again")
             except StoreUnavailable:
                 await backoff.wait()
             except _AGAIN as error:
-                reason = _waiting(error)
-                if reason != outage:
-                    outage = reason
-                    await self._journal.say(run.id, reason, level="warn")
+                outage = await self._warn(run, error, told=outage)
                 await backoff.wait(at_least=error.retry_after or 0)
             else:
                 if snapshot is not None:
                     self._followers[run.target].created(run, snapshot)
                 return
+
+    async def _warn(self, run: Run, error: BridgeError, *, told: str) -> str:
+        """Say once why it has to wait; what cannot be stored now is said the next time."""
+        reason = _waiting(error)
+        try:
+            if reason != told:
+                await self._journal.say(run.id, reason, level="warn")
+        except StoreUnavailable:
+            return told
+        return reason
 
     async def _attempt(self, run: Run) -> Snapshot | None:
         """The workflow, or None when the run has ended without one."""
@@ -100,7 +111,9 @@ class Submitter:
             return None
 
     async def _create(self, run: Run, definition: ActionDefinition) -> Snapshot:
-        engine = self._engines[run.target]
+        engine, follower = self._engines[run.target], self._followers[run.target]
+        # The watch may show the workflow before the answer to its creation arrives.
+        follower.track(run, definition=definition)
         if run.cancelling:
             return await self._already_made(run, engine)
         if run.status is RunStatus.ACCEPTED:
@@ -108,8 +121,6 @@ class Submitter:
             await self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
         roots = roots_of(run, definition=definition, site=self._site)
         workflow = workflow_of(run, definition=definition, site=self._site, roots=roots)
-        # The watch may show the workflow before the answer to its creation arrives.
-        self._followers[run.target].track(run, definition=definition)
         try:
             return await engine.create(workflow)
         except WorkflowExists:
@@ -123,7 +134,7 @@ class Submitter:
             found = await engine.get(run.workflow_name)
         except WorkflowGone as error:
             raise EngineConflict("the workflow was there and is gone again") from error
-        if found.labels.get(RUN_LABEL) != run.id:
+        if not _is_of(found, run):
             raise WorkflowExists(
                 f"Argo has a workflow {run.workflow_name} that belongs to somebody else; "
                 "delete it or ask again under a new key."
@@ -132,11 +143,18 @@ class Submitter:
 
     async def _already_made(self, run: Run, engine: WorkflowEngine) -> Snapshot:
         """A cancelled run is not created any more; but an earlier try may have been."""
+        message = f"Cancelled by {run.cancel_requested_by} before a workflow was made."
         try:
-            return await engine.get(run.workflow_name)
+            found = await engine.get(run.workflow_name)
         except WorkflowGone as error:
-            message = f"Cancelled by {run.cancel_requested_by} before a workflow was made."
             raise RunCancelled(message) from error
+        if not _is_of(found, run):
+            raise RunCancelled(message)
+        return found
+
+
+def _is_of(snapshot: Snapshot, run: Run) -> bool:
+    return snapshot.labels.get(RUN_LABEL) == run.id
 
 
 def _waiting(error: BridgeError) -> str:

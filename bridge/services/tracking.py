@@ -1,0 +1,112 @@
+"""One followed run in memory: what was told of it, and what waits to be told.
+
+Knows the order in which things reached us. Must not know how they are stored or where from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bridge.domain.actions import ActionDefinition
+from bridge.domain.events import EventDraft
+from bridge.domain.progress import FollowState, Gate
+from bridge.domain.runs import Run, RunStatus
+from bridge.domain.workflows import Node, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Pod lines, and the time of the last of them."""
+
+    pod: str
+    cursor: str
+    drafts: tuple[EventDraft, ...]
+
+
+@dataclass(slots=True)
+class Tracked:
+    """What is in memory of one open run.
+
+    ``writing`` says that a commit is under way or has failed; until it is settled everything
+    waits in ``inbox``, so that the stored state never covers an event that is not stored.
+    """
+
+    run_id: str
+    workflow: str
+    uid: str | None
+    gate: Gate | None
+    state: FollowState
+    status: RunStatus
+    since: float
+    progress: str | None = None
+    phase: str | None = None
+    ending: bool = False
+    unseen: bool = True
+    """Whether this process has not seen the workflow yet."""
+    writing: bool = False
+    inbox: deque[Snapshot | Lines] = field(default_factory=deque)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def of(cls, run: Run, *, definition: ActionDefinition, since: float) -> Tracked:
+        """From what was told of *run* already."""
+        approval = definition.spec.approval
+        tracked = cls(
+            run_id=run.id,
+            workflow=run.workflow_name,
+            uid=run.workflow_uid,
+            gate=Gate(approval.node, approval.by) if approval else None,
+            state=FollowState.from_json(run.state),
+            status=run.status,
+            since=since,
+            progress=run.progress,
+            phase=run.phase,
+        )
+        tracked.idle.set()
+        return tracked
+
+    def take_back(self, run: Run) -> None:
+        """Return to what is stored."""
+        self.uid, self.status = run.workflow_uid, run.status
+        self.state = FollowState.from_json(run.state)
+        self.progress, self.phase = run.progress, run.phase
+
+    def drop_snapshots(self) -> None:
+        """Forget the snapshots that wait: a newer one is about to be fetched."""
+        self.inbox = deque(item for item in self.inbox if isinstance(item, Lines))
+
+    def cursor(self, pod: str) -> str:
+        """The time of the last line of *pod* that was told or waits to be; empty if none."""
+        waiting = (
+            item.cursor
+            for item in reversed(self.inbox)
+            if isinstance(item, Lines) and item.pod == pod
+        )
+        return next(waiting, self.state.logs.get(pod, ""))
+
+    def overtaken(self, snapshot: Snapshot) -> bool:
+        """Whether *snapshot* is another workflow's, or older than one that was seen.
+
+        The answer to a creation has no phase, and the watch may be faster than it.
+        """
+        foreign = self.uid is not None and snapshot.uid != self.uid
+        return foreign or bool(self.phase and not snapshot.phase)
+
+    def to_look_at(self, snapshot: Snapshot, changed: Iterable[Node]) -> tuple[Node, ...]:
+        """The nodes whose pods may have something to say.
+
+        A process that takes a run up also reads what another one was reading.
+        """
+        if not self.unseen:
+            return tuple(changed)
+        known = {node.id for node in changed}
+        taken_up = (
+            node
+            for node in snapshot.nodes
+            if node.id not in known
+            and (node.phase == "Running" or (snapshot.ended and node.failed))
+        )
+        return (*changed, *taken_up)

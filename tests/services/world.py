@@ -1,0 +1,202 @@
+"""The services joined as the composition root joins them, over the scripted world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.domain.definitions import Catalogue
+from bridge.domain.entities import EntityDocument, cluster_document
+from bridge.domain.events import Event
+from bridge.domain.mapping import Site
+from bridge.domain.runs import Run, RunContext, RunStatus
+from bridge.services.actions import Actions
+from bridge.services.cancellation import Canceller
+from bridge.services.endings import Endings
+from bridge.services.follower import Follower
+from bridge.services.journal import Journal
+from bridge.services.pods import PodLogs
+from bridge.services.registration import Registrar
+from bridge.services.runs import Request, Runs
+from bridge.services.streams import Streams
+from bridge.services.submission import Submitter
+from bridge.services.tasks import Tasks
+from tests.domain.making import definition
+from tests.services.fakes import (
+    FakeCatalog,
+    FakeChance,
+    FakeClock,
+    FakeEngine,
+    FakeSource,
+    FaultyStore,
+)
+
+SITE = Site(instance="one", url="https://bridge.example", cluster="c1")
+
+
+@dataclass
+class Outside:
+    """What outlives a process."""
+
+    store: FaultyStore = field(default_factory=FaultyStore)
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    catalog: FakeCatalog | None = None
+    clock: FakeClock = field(default_factory=FakeClock)
+    chance: FakeChance = field(default_factory=FakeChance)
+    source: FakeSource = field(
+        default_factory=lambda: FakeSource(Catalogue(files={"thing": definition()}))
+    )
+    base_entities: tuple[EntityDocument, ...] = (cluster_document("c1", owner="group:default/p"),)
+
+
+class World:
+    """One process of the bridge."""
+
+    def __init__(self, outside: Outside, *, at_once: int = 16) -> None:
+        self.outside = outside
+        self.engine, self.clock, self.store = outside.engine, outside.clock, outside.store
+        self.tasks = Tasks()
+        common: dict[str, Any] = {"store": self.store, "clock": self.clock}
+        tools = {**common, "chance": outside.chance}
+        self.journal = Journal(**common)
+        self.streams = Streams(**common)
+        self.journal.subscribe(self.streams)
+        self.actions = Actions(source=outside.source, **common)
+        self.actions.reload()
+        tools = {**tools, "journal": self.journal}
+        self.follower = Follower(engine=self.engine, tasks=self.tasks, **tools)
+        engines = {"default": self.engine}
+        tools = {**tools, "actions": self.actions}
+        self.registrar = Registrar(
+            catalog=outside.catalog,
+            engines=engines,
+            site=SITE,
+            base_entities=outside.base_entities,
+            **tools,
+        )
+        followers = {"default": self.follower}
+        self.submitter = Submitter(
+            engines=engines, followers=followers, site=SITE, at_once=at_once, **tools
+        )
+        self.canceller = Canceller(engines=engines, **tools)
+        self.runs = Runs(
+            site=SITE,
+            namespaces={"default": "argo"},
+            on_accepted=self.submit,
+            on_cancel=self.cancel,
+            **tools,
+        )
+        self.pods = PodLogs(
+            engine=self.engine,
+            clock=self.clock,
+            chance=outside.chance,
+            tasks=self.tasks,
+            cursor=lambda run_id, pod: self.follower.cursor(run_id, pod=pod),
+            tell=lambda run_id, pod, cursor, told: self.follower.tell_lines(
+                run_id, pod=pod, cursor=cursor, lines=told
+            ),
+            at_once=at_once,
+        )
+        self.endings = Endings(
+            engine=self.engine,
+            follower=self.follower,
+            pods=self.pods,
+            registrar=self.registrar,
+            site=SITE,
+            **tools,
+        )
+        self.follower.on_nodes = self.pods.nodes_changed
+        self.follower.on_ended = lambda run_id, snapshot: self.spawn(
+            self.endings.ended(run_id, snapshot)
+        )
+        self.follower.on_lost = lambda run_id: self.spawn(self.endings.lost(run_id))
+        self.follower.on_stuck = lambda run_id: self.spawn(self.endings.stuck(run_id))
+
+    def spawn(self, work: Any) -> None:
+        """Run *work* in the background."""
+        self.tasks.spawn(work, name="work")
+
+    def submit(self, run: Run) -> None:
+        """Begin with an accepted run."""
+        self.spawn(self.submitter.submit(run))
+
+    def cancel(self, run: Run) -> None:
+        """Carry a cancellation out."""
+        self.spawn(self.canceller.carry_out(run))
+
+    async def start(self) -> None:
+        """Take up every open run and follow."""
+        await self.registrar.serve_base_entities()
+        for run in await self.store.open_runs():
+            if run.status is RunStatus.REGISTERING:
+                self.spawn(self.registrar.register(run.id))
+                continue
+            if run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
+                self.submit(run)
+            else:
+                made = await self.actions.definition_of(run)
+                self.follower.track(run, definition=made)
+            if run.cancelling:
+                self.cancel(run)
+        self.spawn(self.follower.follow())
+        self.spawn(self.follower.watch_for_stuck(every=15.0))
+        await self.clock.settle()
+
+    async def restart(self) -> World:
+        """Kill this process and start another one over the same outside."""
+        await self.tasks.aclose()
+        again = World(self.outside)
+        await again.start()
+        return again
+
+    # --- what a test says and sees -----------------------------------------------------------
+
+    async def ask(self, *, key: str | None = None, **given: Any) -> Run:
+        """A request for ``thing:make``."""
+        request = Request(
+            action="thing:make",
+            input={"name": "a-thing", **given},
+            caller="plugin:scaffolder",
+            user="user:default/ann",
+            key=key,
+            context=RunContext("task-1", "make", "template:default/thing"),
+        )
+        run = (await self.runs.accept(request)).run
+        await self.clock.settle()
+        return run
+
+    def run(self, run: Run) -> Run:
+        """The record as it is stored."""
+        return self.store._runs[run.id]
+
+    def events(self, run: Run) -> list[Event]:
+        """All stored events."""
+        return self.store._events[run.id]
+
+    def told(self, run: Run) -> list[str]:
+        """The lines that a reader of the run sees."""
+        return [event.draft.message for event in self.events(run) if event.draft.message]
+
+    async def finish(self, run: Run, *, within: float = 120.0) -> Run:
+        """Wait for the end of a run and check what holds at every end."""
+        await self.clock.until(lambda: self.run(run).finished, within=within)
+        self.check(run)
+        return self.run(run)
+
+    def check(self, run: Run) -> None:
+        """Events count from one, and only the last of an ended run is its end."""
+        events, record = self.events(run), self.run(run)
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        assert record.last_seq == len(events)
+        assert [event.is_last for event in events[:-1]] == [False] * (len(events) - 1)
+        assert events[-1].is_last == record.finished
+
+    def ended(self, run: Run, *nodes: Any, phase: str = "Succeeded", **more: Any) -> None:
+        """Argo shows the end of the run's workflow."""
+        self.engine.show(run.workflow_name, *nodes, phase=phase, **more)
+
+
+def messages(events: Iterable[Event]) -> list[str]:
+    """The lines of some events."""
+    return [event.draft.message for event in events if event.draft.message]
