@@ -38,7 +38,9 @@ def _draft7(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema
 
 
-Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+Duration = Annotated[str, Field(pattern=rf"^{_DURATION.pattern}$")]
+Whole = Annotated[int, Field(gt=0)]
+Seconds = Annotated[Whole, BeforeValidator(_seconds, json_schema_input_type=Whole | Duration)]
 JsonSchema = Annotated[Mapping[str, Any], AfterValidator(_draft7)]
 
 
