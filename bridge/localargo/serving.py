@@ -32,8 +32,8 @@ from bridge.localargo.templates import read_files
 _LOGGER = logging.getLogger("bridge.localargo")
 
 
-def build_engine(settings: LocalArgoSettings) -> Engine:
-    """An engine with its templates loaded.
+def build_engine(settings: LocalArgoSettings, cluster: Cluster) -> Engine:
+    """An engine with its templates loaded, whose resource templates go to `cluster`.
 
     A template that cannot be run here is kept, with a warning: a workflow of it is refused with
     the same sentence.
@@ -42,7 +42,6 @@ def build_engine(settings: LocalArgoSettings) -> Engine:
         OSError: a path of templates that cannot be read.
         ManifestError: a file of templates that is not YAML.
     """
-    cluster = _cluster(settings)
     runners = Runners(
         processes=ProcessRunner(settings.secrets, grace_seconds=settings.grace_seconds),
         resources=ResourceRunner(cluster, poll_seconds=settings.poll_seconds),
@@ -58,16 +57,27 @@ def build_engine(settings: LocalArgoSettings) -> Engine:
     return engine
 
 
-def _cluster(settings: LocalArgoSettings) -> Cluster:
-    if settings.kubeconfig is not None:
-        return KubectlCluster(settings.kubeconfig)
-    names = dict.fromkeys((*settings.namespaces, settings.namespace))
-    return MemoryCluster(ObjectStore(namespaces=tuple(names)))
-
-
 def create_app(settings: LocalArgoSettings) -> Starlette:
-    """The ASGI application; its `state.engine` is the Engine, for tests and benches."""
-    return ArgoServer(build_engine(settings)).app
+    """The ASGI application.
+
+    For demonstrations, tests and benches its `state.engine` is the Engine, and `state.objects`
+    the ObjectStore of the cluster in memory (None with a kubeconfig).
+
+    Raises:
+        OSError: a path of templates that cannot be read.
+        ManifestError: a file of templates that is not YAML.
+    """
+    objects = None
+    cluster: Cluster
+    if settings.kubeconfig is not None:
+        cluster = KubectlCluster(settings.kubeconfig)
+    else:
+        names = dict.fromkeys((*settings.namespaces, settings.namespace))
+        objects = ObjectStore(namespaces=tuple(names))
+        cluster = MemoryCluster(objects)
+    app = ArgoServer(build_engine(settings, cluster)).app
+    app.state.objects = objects
+    return app
 
 
 class _Server(uvicorn.Server):

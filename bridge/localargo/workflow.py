@@ -1,6 +1,6 @@
 """One live workflow: what was asked for, and what has become of it.
 
-Knows the shape of a Workflow object. Knows nothing of how its nodes come about (`operator.py`),
+Knows the shape of a Workflow object. Knows nothing of how its nodes come about (`reconcile.py`),
 of its clients' calls (`control.py`), or of HTTP.
 """
 

@@ -15,6 +15,7 @@ import pytest
 
 from bridge.localargo import LocalArgoSettings, create_app, serve_app
 from bridge.localargo.engine import Engine
+from bridge.localargo.objects import ObjectStore
 from bridge.localargo.selectors import Selector
 
 HERE = Path(__file__).parent
@@ -31,6 +32,7 @@ class Argo:
 
     http: httpx.AsyncClient
     engine: Engine
+    objects: ObjectStore
     url: str
 
     async def create(self, template: str, name: str, **parameters: str) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def argo_server() -> Callable[..., contextlib.AbstractAsyncContextManager[Argo]]
             serve_app(app) as url,
             _client(url) as http,
         ):
-            yield Argo(http, app.state.engine, url)
+            yield Argo(http, app.state.engine, app.state.objects, url)
 
     return start
 

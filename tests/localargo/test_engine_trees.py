@@ -47,6 +47,8 @@ async def test_provisioning_succeeds(argo, trees, stable):
     outputs = {p["name"]: p["value"] for p in workflow["status"]["outputs"]["parameters"]}
     same(stable(workflow), patched(trees["provisioning-ok"], uid=outputs["namespace-uid"]))
     assert outputs["namespace"] == "team-a-dev"
+    made = {item["kind"] for item in argo.objects.list(namespace="team-a-dev")}
+    assert {"ResourceQuota", "LimitRange", "Role", "RoleBinding", "NetworkPolicy"} < made
     assert workflow["metadata"]["labels"]["platform.example.com/namespace"] == "team-a-dev"
     assert workflow["status"]["conditions"] == trees["provisioning-ok"]["conditions"]
 
@@ -65,6 +67,8 @@ async def test_provisioning_rolls_back(argo, trees, stable):
     workflow = await argo.end("prov-fail")
     uid = workflow["status"]["outputs"]["parameters"][0]["value"]
     same(stable(workflow), patched(trees["provisioning-register-fails"], uid=uid))
+    names = {item["metadata"]["name"] for item in argo.objects.list("Namespace")}
+    assert "team-d-dev" not in names
     failures = next(line for line in await argo.lines("prov-fail") if line.startswith("failures"))
     listed = json.loads(json.loads(failures.removeprefix("failures: ")))
     assert [item["displayName"] for item in listed] == [
