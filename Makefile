@@ -45,15 +45,16 @@ $(MODULE)/dist/.built: $(MODULE)/node_modules/.installed $(MODULE_SOURCES)
 	@cd $(MODULE) && npm run --silent build
 	@touch $@
 
-$(EXAMPLE)/node_modules/.installed: $(EXAMPLE)/package-lock.json | $(MODULE)/dist/.built
+$(EXAMPLE)/node_modules/.installed: $(EXAMPLE)/package-lock.json | .venv/.demo
 	@echo "· installing the example Backstage (about 1,500 packages)"
 	@cd $(EXAMPLE) && $(NPM_CI)
 	@touch $@
 
-# npm copies the module when it installs; later builds are copied over it.
-$(EXAMPLE)/node_modules/.module: $(MODULE)/dist/.built $(EXAMPLE)/node_modules/.installed
+$(EXAMPLE)/node_modules/.module: $(EXAMPLE)/node_modules/.installed $(MODULE_SOURCES) $(EXAMPLE)/tsconfig.module.json
+	@echo "· building the scaffolder module into it"
 	@rm -rf $(EXAMPLE)/node_modules/$(MODULE_NAME)/dist
-	@cp -r $(MODULE)/dist $(MODULE)/config.schema.json $(EXAMPLE)/node_modules/$(MODULE_NAME)/
+	@cp $(MODULE)/package.json $(MODULE)/config.schema.json $(EXAMPLE)/node_modules/$(MODULE_NAME)/
+	@cd $(EXAMPLE) && node_modules/.bin/tsc -p tsconfig.module.json
 	@touch $@
 
 $(EXAMPLE)/packages/app/dist/.built: $(EXAMPLE)/node_modules/.module $(APP_SOURCES)
