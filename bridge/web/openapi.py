@@ -21,12 +21,12 @@ from bridge.web import models as m
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method at one path: its answers by status, with the model of each body."""
+    """One method at one path: its answers by status, with the models that a body may have."""
 
     method: str
     path: str
     summary: str
-    answers: Mapping[int, type[BaseModel] | None]
+    answers: Mapping[int, tuple[type[BaseModel], ...]]
     problems: tuple[int, ...] = ()
     body: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
@@ -35,19 +35,17 @@ class Operation:
     open: bool = False
 
 
-_AUTH = (401, 403)
+_AUTH = (401, 403, 503)
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("get", "/v1/actions", "All actions", {200: None, 304: None}, _AUTH),
-    Operation(
-        "get", "/v1/actions/{action_id}", "One action", {200: None, 304: None}, (*_AUTH, 404)
-    ),
+    Operation("get", "/v1/actions", "All actions", {200: (), 304: ()}, _AUTH),
+    Operation("get", "/v1/actions/{action_id}", "One action", {200: (), 304: ()}, (*_AUTH, 404)),
     Operation(
         "post",
         "/v1/runs",
         "Accept a run, replay one under its key, or preview one",
-        {200: m.RunView, 202: m.RunView},
-        (400, *_AUTH, 404, 413, 422, 503),
+        {200: (m.RunView, m.PreviewView), 202: (m.RunView,)},
+        (400, *_AUTH, 404, 413, 422),
         body=m.RunRequest,
         headers=("Idempotency-Key",),
     ),
@@ -55,17 +53,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "get",
         "/v1/runs",
         "Runs, newest first",
-        {200: m.RunPage},
-        (400, *_AUTH, 503),
+        {200: (m.RunPage,)},
+        (400, *_AUTH),
         query=("status", "action", "limit", "cursor"),
     ),
-    Operation("get", "/v1/runs/{run_id}", "One run", {200: m.RunView}, (*_AUTH, 404, 503)),
+    Operation("get", "/v1/runs/{run_id}", "One run", {200: (m.RunView,)}, (*_AUTH, 404)),
     Operation(
         "get",
         "/v1/runs/{run_id}/events",
         "Events: a live stream with Accept: text/event-stream, else a page",
-        {200: m.EventPage, 204: None},
-        (400, *_AUTH, 404, 503),
+        {200: (m.EventPage,), 204: ()},
+        (400, *_AUTH, 404),
         headers=("Last-Event-ID",),
         query=("after", "limit"),
     ),
@@ -73,25 +71,23 @@ OPERATIONS: tuple[Operation, ...] = (
         "post",
         "/v1/runs/{run_id}/cancel",
         "Ask for the end of a run",
-        {200: m.RunView, 202: m.RunView},
-        (*_AUTH, 404, 503),
+        {200: (m.RunView,), 202: (m.RunView,)},
+        (*_AUTH, 404),
     ),
     Operation(
         "post",
         "/api/v1/namespaces",
         "What a workflow reports of a namespace",
-        {200: m.NamespaceRecord},
-        (400, *_AUTH, 413, 503),
+        {200: (m.NamespaceRecord,)},
+        (400, *_AUTH, 413),
         body=m.NamespaceRecord,
     ),
-    Operation(
-        "get", "/api/v1/namespaces", "Reported namespaces", {200: m.NamespacePage}, (*_AUTH, 503)
-    ),
+    Operation("get", "/api/v1/namespaces", "Reported namespaces", {200: (m.NamespacePage,)}, _AUTH),
     Operation(
         "get",
         "/catalog/all.yaml",
         "All entity documents",
-        {200: None, 304: None},
+        {200: (), 304: ()},
         (503,),
         media_type="application/yaml",
         open=True,
@@ -100,21 +96,23 @@ OPERATIONS: tuple[Operation, ...] = (
         "get",
         "/catalog/{kind}/{file}",
         "One entity document",
-        {200: None, 304: None},
+        {200: (), 304: ()},
         (404, 503),
         media_type="application/yaml",
         open=True,
     ),
-    Operation("get", "/healthz", "The process lives", {200: None}, open=True),
-    Operation("get", "/readyz", "Send requests", {200: m.HealthView, 503: m.HealthView}, open=True),
-    Operation("get", "/openapi.json", "This document", {200: None}, open=True),
+    Operation("get", "/healthz", "The process lives", {200: ()}, open=True),
+    Operation(
+        "get", "/readyz", "Send requests", {200: (m.HealthView,), 503: (m.HealthView,)}, open=True
+    ),
+    Operation("get", "/openapi.json", "This document", {200: ()}, open=True),
 )
 
 
 def document(*, server: str) -> dict[str, Any]:
     """The whole document, for the address *server*."""
     bodies = {m.Problem} | {op.body for op in OPERATIONS if op.body}
-    bodies |= {model for op in OPERATIONS for model in op.answers.values() if model}
+    bodies |= {model for op in OPERATIONS for models in op.answers.values() for model in models}
     ordered = sorted(bodies, key=lambda model: model.__name__)
     _, schemas = models_json_schema(
         [(model, "serialization") for model in ordered],
@@ -138,11 +136,11 @@ def document(*, server: str) -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     answers = {
-        str(status): _answer(model, operation.media_type)
-        for status, model in operation.answers.items()
+        str(status): _answer(models, operation.media_type)
+        for status, models in operation.answers.items()
     }
     for status in operation.problems:
-        answers[str(status)] = _answer(m.Problem, "application/problem+json")
+        answers[str(status)] = _answer((m.Problem,), "application/problem+json")
     described: dict[str, Any] = {
         "summary": operation.summary,
         "parameters": _parameters(operation),
@@ -159,11 +157,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _answer(model: type[BaseModel] | None, media_type: str) -> dict[str, Any]:
-    if model is None:
+def _answer(models: tuple[type[BaseModel], ...], media_type: str) -> dict[str, Any]:
+    if not models:
         return {"description": "See the reference"}
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"description": model.__doc__, "content": {media_type: {"schema": schema}}}
+    schemas = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    description = " Or: ".join(model.__doc__ or "" for model in models)
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

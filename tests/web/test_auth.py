@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from pydantic import SecretStr
 from starlette.routing import Route
 
 from bridge.bootstrap import authenticator_of
-from bridge.domain.errors import SettingsInvalid, Unauthenticated
+from bridge.domain.errors import IssuerUnavailable, SettingsInvalid, Unauthenticated
+from bridge.ports import KeySource
 from bridge.settings import Settings
 from bridge.web.auth import OPEN_PREFIX, OPEN_ROUTES, PLATFORM_ROUTES, is_open
 from tests.web.making import (
@@ -157,15 +159,37 @@ async def test_demo_mode_needs_no_token_and_has_one_guest():
     assert any_token.status_code == 200
 
 
+def verify_with(rig: Rig, keys: KeySource) -> None:
+    """Let the bridge verify the tokens of a Backstage with these keys, and none besides."""
+    verifier = authenticator_of(Settings(backstage_url="http://127.0.0.1:7007"), keys)
+    rig.app.user_middleware[0].kwargs["authenticator"] = verifier
+    rig.app.middleware_stack = rig.app.build_middleware_stack()
+
+
+class AbsentKeys:
+    """The keys of a Backstage that is just starting."""
+
+    async def key(self, path: str, *, kid: str) -> Mapping[str, Any] | None:
+        """Refuse."""
+        raise IssuerUnavailable(f"{path} has no {kid} yet", retry_after=1)
+
+
+async def test_a_starting_backstage_is_asked_to_come_again():
+    """A token that cannot be checked right now is not called wrong."""
+    async with bridge_for() as rig:
+        verify_with(rig, AbsentKeys())
+        rig.http.headers["Authorization"] = f"Bearer {Backstage().plugin_token()}"
+        answer = await rig.http.get("/v1/actions")
+    assert (answer.status_code, answer.json()["code"]) == (503, "issuer_unavailable")
+    assert answer.headers["retry-after"] == "1"
+
+
 async def test_a_bridge_of_a_backstage_takes_its_plugin_tokens():
     """Backstage's own token is enough: no secret has to be shared."""
     backstage = Backstage()
-    verifier = authenticator_of(Settings(backstage_url="http://127.0.0.1:7007"), backstage)
     token = backstage.plugin_token(obo=backstage.user_token())
     async with bridge_for() as rig:
-        protected = rig.app.user_middleware[0]
-        protected.kwargs["authenticator"] = verifier
-        rig.app.middleware_stack = rig.app.build_middleware_stack()
+        verify_with(rig, backstage)
         rig.http.headers["Authorization"] = f"Bearer {token}"
         run = (await rig.http.post("/v1/runs", json=THING)).json()
         other = await rig.http.get("/v1/runs", headers={"Authorization": f"Bearer {SERVICE_TOKEN}"})
