@@ -133,18 +133,16 @@ class Streams:
         None after the last event, when the reader was too slow, or when the process drains.
         """
         reader.taken_at = None
-        while True:
-            if not reader.caught_up:
-                past = await self._past(reader)
-                if past is not None:
-                    return past
+        chunk = None if reader.caught_up else await self._past(reader)
+        while chunk is None:
             await reader.wait()
             if not reader.frames:
                 return None
             chunk = _take(reader)
-            if chunk is not None:
-                reader.taken_at = self._clock.monotonic()
-                return chunk
+            if chunk is None and not reader.caught_up:
+                chunk = await self._past(reader)
+        reader.taken_at = self._clock.monotonic()
+        return chunk
 
     async def _past(self, reader: Subscription) -> bytes | None:
         """A page of what is stored; afterwards the reader lives on what is told."""
