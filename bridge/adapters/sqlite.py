@@ -267,15 +267,20 @@ def _accept(new: NewRun, first: EventDraft, session: Session) -> Acceptance:
     ).fetchone()
     acceptance = decide_acceptance(new, latest=row_to_run(latest) if latest else None)
     if not acceptance.replayed:
-        digest = acceptance.run.definition_digest
-        text = json.dumps(new.definition, separators=(",", ":"))
-        db.execute("INSERT OR IGNORE INTO definitions VALUES (?, ?)", (digest, text))
+        _keep_definition(new, db)
         db.execute(_INSERT_RUN, run_to_row(acceptance.run))
         session.remember(acceptance.run)
         appended = _append(new.id, RunChanges(), (first,), new.created_at, session)
         if appended is not None:
             return Acceptance(run=appended.run, replayed=False)
     return acceptance
+
+
+def _keep_definition(new: NewRun, db: sqlite3.Connection) -> None:
+    sql = "SELECT 1 FROM definitions WHERE digest = ?"
+    if db.execute(sql, (new.definition_digest,)).fetchone() is None:
+        text = json.dumps(new.definition, separators=(",", ":"))
+        db.execute("INSERT INTO definitions VALUES (?, ?)", (new.definition_digest, text))
 
 
 def _read_run(run_id: str, db: sqlite3.Connection) -> Run:

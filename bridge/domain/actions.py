@@ -174,7 +174,7 @@ class ActionDefinition(_Model):
         """The action's id, such as ``namespace:create``."""
         return self.metadata.id
 
-    @property
+    @cached_property
     def document(self) -> dict[str, Any]:
         """The definition as JSON: what a run keeps, so that a later edit does not change it."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

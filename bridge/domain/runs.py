@@ -90,6 +90,7 @@ class NewRun:
     id: str
     action: str
     definition: Mapping[str, Any]
+    definition_digest: str
     caller: str
     user: str | None
     key: str
@@ -149,7 +150,7 @@ class Run:
         return cls(
             id=new.id,
             action=new.action,
-            definition_digest=digest(new.definition),
+            definition_digest=new.definition_digest,
             status=RunStatus.ACCEPTED,
             attempt=attempt,
             caller=new.caller,

@@ -101,6 +101,7 @@ class Runs:
             id=run_id,
             action=definition.id,
             definition=definition.document,
+            definition_digest=definition.digest,
             caller=request.caller,
             user=request.user,
             key=_checked_key(request.key) or run_id,

@@ -49,7 +49,7 @@ class Submitter:
         clock: Clock,
         chance: Chance,
         site: Site,
-        at_once: int = 8,
+        at_once: int = 4,
     ) -> None:
         self._store = store
         self._journal = journal

@@ -41,6 +41,7 @@ def run_of(case: dict, definition: ActionDefinition, given: dict) -> Run:
         id=run.get("id", "01kagw9zq6x3v5t7y8r2m4n6p8"),
         action=definition.id,
         definition=definition.document,
+        definition_digest=definition.digest,
         caller="plugin:scaffolder",
         user=case.get("user", {}).get("ref"),
         key="key",

@@ -94,6 +94,7 @@ async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publ
             id=RUN_ID,
             action="bench:idle",
             definition={},
+            definition_digest="",
             caller="bench",
             user=None,
             key=RUN_ID,

@@ -81,6 +81,7 @@ def new_run(run_id: str = RUN_ID, **fields: Any) -> NewRun:
     defaults: dict[str, Any] = {
         "action": "thing:make",
         "definition": definition().document,
+        "definition_digest": definition().digest,
         "caller": "plugin:scaffolder",
         "user": "user:default/ann",
         "key": "key-1",
