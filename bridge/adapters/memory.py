@@ -49,9 +49,13 @@ class SystemClock:
 class SystemChance:
     """ULIDs and a plain random generator."""
 
+    def __init__(self) -> None:
+        self._last = 0
+
     def run_id(self) -> str:
-        """See Chance."""
-        return str(ULID()).lower()
+        """See Chance; within a millisecond ids still grow, so that lists keep their order."""
+        self._last = max(int(ULID()), self._last + 1)
+        return str(ULID.from_int(self._last)).lower()
 
     def jitter(self, seconds: float) -> float:
         """See Chance."""

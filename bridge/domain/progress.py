@@ -6,6 +6,7 @@ or repeated, and a node never goes back unless a retry restarts it. Must not kno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,7 +144,7 @@ def _gate_event(node: Node, name: str, *, gate: Gate | None) -> EventDraft:
 
 def _line(node: Node, name: str, *, told: bool) -> tuple[str, Any]:
     took = f" ({duration(node.seconds)})" if node.seconds is not None else ""
-    why = f": {one_line(node.message)}" if node.message else ""
+    why = f": {spoken_reason(node.message)}" if node.message else ""
     match node.phase:
         case "Running":
             return f"● {name} running", "info"
@@ -163,7 +164,7 @@ def _retried_try(node: Node, snapshot: Snapshot) -> EventDraft | None:
     base, _, number = node.label(snapshot.name).rpartition("(")
     attempt = number.rstrip(")")
     tries = f"try {int(attempt) + 1}" if attempt.isdigit() else "a try"
-    why = f": {one_line(node.message)}" if node.message else ""
+    why = f": {spoken_reason(node.message)}" if node.message else ""
     data = {"step": {"id": node.id, "name": base, "phase": node.phase}}
     return EventDraft("step", f"↻ {base}: {tries} failed{why}", "warn", data)
 
@@ -208,13 +209,27 @@ def failure_sentence(snapshot: Snapshot, *, last_lines: Mapping[str, str]) -> st
     name = node.label(snapshot.name)
     if node.retried:
         name = name.rpartition("(")[0]
-    reason = one_line(node.message) or node.phase
+    reason = spoken_reason(node.message) or node.phase
     spoken = last_lines.get(node.id)
     if spoken:
         reason = f"{one_line(spoken)} ({reason.removeprefix('main: ')})"
     others = len(leaves) - 1
     more = f"; {others} more step{'s' if others > 1 else ''} failed too" if others else ""
     return f"{name} failed: {reason}{more}"
+
+
+_SERVER = re.compile(r"Error from server \(\w+\): ")
+_FILE = re.compile(r"""^error when \w+(?: \w+)? "[^"]*": """)
+
+
+def spoken_reason(text: str) -> str:
+    """Argo's word on a node, on one line; of kubectl's only what the API server said.
+
+    ``main: Error (exit code 64): no more retries Error from server (AlreadyExists): error when
+    creating "/tmp/manifest.yaml": namespaces "x" already exists`` becomes its last four words.
+    """
+    said = _SERVER.split(one_line(text))[-1]
+    return _FILE.sub("", said)
 
 
 def one_line(text: str, *, limit: int = 400) -> str:

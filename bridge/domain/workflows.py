@@ -19,6 +19,7 @@ NODE_ENDS = TERMINAL_PHASES | {"Skipped", "Omitted"}
 LEAF_TYPES = frozenset({"Pod", "HTTP", "Suspend", "Plugin", "Skipped"})
 
 _INDEX = re.compile(r"\[\d+\]")
+_ITEM = re.compile(r"\(\d+:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,11 @@ class Node:
     def label(self, workflow_name: str) -> str:
         """A short name for people: the path without the workflow and the step indices.
 
-        ``wf[4].rbac.role`` → ``rbac/role``; ``wf.onExit[0].rollback`` → ``rollback``.
+        ``wf[4].rbac.role`` → ``rbac/role``; ``wf.onExit[0].rollback`` → ``rollback``;
+        ``wf[5].feature(0:backup)`` → ``feature(backup)``.
         """
         path = self.name.removeprefix(workflow_name).removeprefix(".onExit")
-        parts = [part for part in _INDEX.sub(".", path).split(".") if part]
+        parts = [part for part in _INDEX.sub(".", _ITEM.sub("(", path)).split(".") if part]
         return "/".join(parts) or self.template or self.display_name
 
     @property

@@ -11,6 +11,7 @@ from bridge.domain.progress import (
     failed_leaves,
     failure_sentence,
     one_line,
+    spoken_reason,
 )
 from bridge.domain.workflows import Snapshot
 from tests.domain.making import node, recorded, snapshot
@@ -41,9 +42,9 @@ RECORDED = {
         ✓ rbac/role (4 s)
         ✓ rbac/role-binding (4 s)
         ✓ rbac/service-account (4 s)
-        ✓ feature(0:monitoring)/monitoring (3 s)
-        ✓ feature(1:backup)/backup (3 s)
-        ✓ feature(2:service-mesh)/service-mesh (3 s)
+        ✓ feature(monitoring)/monitoring (3 s)
+        ✓ feature(backup)/backup (3 s)
+        ✓ feature(service-mesh)/service-mesh (3 s)
         ✓ register (3 s)
         ✓ report (4 s)""",
     "provisioning-failure": """
@@ -58,7 +59,7 @@ RECORDED = {
         ✓ network-isolated (4 s)
         ✓ quota-small (4 s)
         ✓ rbac/role-binding (4 s)
-        ✓ feature(0:monitoring)/monitoring (2 s)
+        ✓ feature(monitoring)/monitoring (2 s)
         ✗ register failed (3 s): main: Error (exit code 4)
         ✓ report (3 s)
         ✓ rollback (3 s)""",
@@ -310,6 +311,23 @@ def test_a_failure_without_a_failed_step_says_what_argo_says():
     assert failure_sentence(snapshot(node("a", phase="Failed"), phase="Failed"), last_lines={}) == (
         "a failed: Failed"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "main: Error (exit code 64): no more retries Error from server (AlreadyExists): "
+            'error when creating "/tmp/manifest.yaml": namespaces "x" already exists\n',
+            'namespaces "x" already exists',
+        ),
+        ('Error from server (NotFound): namespaces "x" not found', 'namespaces "x" not found'),
+        ("main: Error (exit code 3)", "main: Error (exit code 3)"),
+    ],
+)
+def test_a_refusal_of_the_api_server_is_told_without_the_tools_around_it(message, reason):
+    """Whoever filled the form reads what Kubernetes said, not which file kubectl had."""
+    assert spoken_reason(message) == reason
 
 
 def test_long_texts_are_cut():

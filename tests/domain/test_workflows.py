@@ -17,7 +17,7 @@ def named(name: str, **more: object) -> Node:
     [
         ("wf[0].validate", "validate"),
         ("wf[4].rbac.role", "rbac/role"),
-        ("wf[5].feature(0:monitoring)[0].backup", "feature(0:monitoring)/backup"),
+        ("wf[5].feature(0:monitoring)[0].backup", "feature(monitoring)/backup"),
         ("wf.onExit[0].rollback", "rollback"),
         ("wf", "main"),
         ("wf.onExit", "main"),
