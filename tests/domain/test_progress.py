@@ -317,8 +317,10 @@ def test_a_failure_without_a_failed_step_says_what_argo_says():
     ("message", "reason"),
     [
         (
-            "main: Error (exit code 64): no more retries Error from server (AlreadyExists): "
-            'error when creating "/tmp/manifest.yaml": namespaces "x" already exists\n',
+            (
+                "main: Error (exit code 64): no more retries Error from server (AlreadyExists): "
+                'error when creating "/tmp/manifest.yaml": namespaces "x" already exists\n'
+            ),
             'namespaces "x" already exists',
         ),
         ('Error from server (NotFound): namespaces "x" not found', 'namespaces "x" not found'),

@@ -147,15 +147,16 @@ class FakeEngine:
         self.down: BridgeError | None = None
         self.calls: list[tuple[Any, ...]] = []
         self.silent: frozenset[str] = frozenset()
-        self.pods: dict[str, deque[Sequence[Any]]] = defaultdict(deque)
+        self.pods: dict[str, list[Sequence[Any]]] = defaultdict(list)
         self.reading = 0
         self.most_reading = 0
         self._versions = itertools.count(1)
         self._watchers: list[asyncio.Queue[Any]] = []
 
-    def called(self, method: str) -> list[tuple[Any, ...]]:
-        """The arguments of each call of *method*."""
-        return [call[1:] for call in self.calls if call[0] == method]
+    def called(self, method: str, *first: Any) -> list[tuple[Any, ...]]:
+        """The arguments of each call of *method*, of those that begin with *first*."""
+        begin = (method, *first)
+        return [call[1:] for call in self.calls if call[: len(begin)] == begin]
 
     def _call(self, method: str, *arguments: Any) -> BridgeError | None:
         """Record a call; raise its fault, or give it to be raised once the call is applied."""
@@ -281,8 +282,8 @@ class FakeEngine:
         assert pod.startswith(workflow)
         step = pod.rpartition("-")[2]
         self._call("logs", step, follow, tail)
-        scripts = self.pods[step]
-        script = scripts.popleft() if len(scripts) > 1 else scripts[0] if scripts else (HANG,)
+        scripts = self.pods[step] or [(HANG,)]
+        script = scripts[min(len(self.called("logs", step)), len(scripts)) - 1]
 
         async def batches() -> AsyncIterator[tuple[PodLine, ...]]:
             for item in script:

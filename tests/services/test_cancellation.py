@@ -1,0 +1,230 @@
+"""Cancelling: before, during and after, once and for certain."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.domain.definitions import Catalogue
+from bridge.domain.errors import CatalogUnavailable, EngineUnavailable, RunUnknown
+from bridge.domain.runs import RunStatus
+from tests.domain.making import definition, node
+from tests.services.fakes import APPLIED, FakeCatalog
+from tests.services.world import World
+
+DOWN = EngineUnavailable("Argo does not answer")
+BY = "user:default/ann"
+
+
+async def cancel(world: World, run):
+    cancelled = await world.runs.cancel(run.id, by=BY)
+    await world.clock.settle()
+    return cancelled
+
+
+async def test_a_running_workflow_is_stopped_and_rolled_back(world: World):
+    """Cancel means: stop, roll back, and end as cancelled by whoever asked."""
+    run = await world.ask()
+    world.engine.show(run.workflow_name, node("a", "HTTP"))
+    await world.clock.settle()
+
+    await cancel(world, run)
+    world.ended(
+        run,
+        node("a", "HTTP", "Failed", ended=2, message="workflow shutdown"),
+        node(".onExit[0].undo", "HTTP", "Succeeded", started=2, ended=3),
+        phase="Failed",
+    )
+    ended = await world.finish(run)
+
+    assert world.engine.called("stop") == [(run.workflow_name, False)]
+    assert ended.status is RunStatus.CANCELLED
+    assert ended.error.message == f"Cancelled by {BY}."
+    assert world.told(run)[2:] == [
+        f"cancel requested by {BY}",
+        "the workflow is being stopped; its exit handler rolls back",
+        "✗ a failed (2 s): workflow shutdown",
+        "✓ undo (1 s)",
+        "✗ thing:make was cancelled",
+    ]
+
+
+async def test_a_definition_may_ask_for_the_hard_way(world: World):
+    """Where rolling back makes no sense, cancel terminates."""
+    world.outside.source.catalogue = Catalogue(files={"t": definition(cancel="terminate")})
+    world.actions.reload()
+    run = await world.ask()
+
+    await cancel(world, run)
+
+    assert world.engine.called("stop") == [(run.workflow_name, True)]
+    assert world.told(run)[-1] == "the workflow is being terminated"
+
+
+async def test_cancelling_twice_changes_nothing(world: World):
+    """A second cancel is the same cancel."""
+    run = await world.ask()
+    await cancel(world, run)
+    lines = world.told(run)
+
+    again = await world.runs.cancel(run.id, by="user:default/bob")
+
+    assert again.cancel_requested_by == BY
+    assert world.told(run) == lines
+
+
+async def test_a_run_that_has_ended_is_not_cancelled(world: World):
+    """Too late is too late, and says so by showing the end."""
+    run = await world.ask()
+    world.ended(run)
+    ended = await world.finish(run)
+
+    assert await cancel(world, run) == ended
+    assert world.engine.called("stop") == []
+
+
+async def test_an_unknown_run_cannot_be_cancelled(world: World):
+    """Nothing is cancelled by a guess."""
+    with pytest.raises(RunUnknown):
+        await world.runs.cancel("unknown", by=BY)
+
+
+async def test_a_run_that_waits_for_argo_is_cancelled_without_a_workflow(world: World):
+    """A run that never reached Argo never will, once it is cancelled."""
+    world.engine.down = DOWN
+    run = await world.ask()
+    await cancel(world, run)
+    world.engine.down = None
+
+    ended = await world.finish(run)
+
+    assert ended.status is RunStatus.CANCELLED
+    assert ended.error.message == f"Cancelled by {BY} before a workflow was made."
+    assert len(world.engine.called("create")) == 1
+    assert world.engine.called("stop") == []
+    assert len(world.follower) == 0
+
+
+async def test_a_workflow_that_was_made_although_the_answer_was_lost_is_stopped(world: World):
+    """A cancelled run whose workflow exists after all is stopped, not forgotten."""
+    world.engine.end_watches(DOWN)
+    world.engine.faults["listing"].extend([DOWN] * 3)
+    world.engine.faults["create"].append((APPLIED, DOWN))
+    run = await world.ask()
+    await cancel(world, run)
+
+    await world.clock.until(lambda: world.engine.called("stop"))
+    world.ended(run, phase="Failed")
+
+    assert (await world.finish(run)).status is RunStatus.CANCELLED
+    assert len(world.engine.called("create")) == 1
+
+
+async def test_a_cancelled_submission_is_carried_on_after_a_restart(world: World):
+    """Killed between creating and hearing of it, cancelled, restarted: it is stopped and ends."""
+    world.engine.end_watches(DOWN)
+    world.engine.faults["listing"].extend([DOWN] * 3)
+    world.engine.faults["create"].append((APPLIED, DOWN))
+    run = await world.ask()
+    await cancel(world, run)
+
+    again = await world.restart()
+    await again.clock.until(lambda: again.engine.called("stop"))
+    again.ended(run, phase="Failed")
+
+    assert (await again.finish(run)).status is RunStatus.CANCELLED
+    assert len(again.engine.called("create")) == 1
+    await again.tasks.aclose()
+
+
+async def test_somebody_elses_workflow_is_never_stopped(world: World):
+    """A foreign workflow under the name of a cancelled run is left alone."""
+    world.engine.down = DOWN
+    run = await world.ask()
+    await cancel(world, run)
+    foreign = {"metadata": {"name": run.workflow_name, "uid": "u"}, "spec": {}, "status": {}}
+    world.engine.workflows[run.workflow_name] = foreign
+    world.engine.down = None
+
+    ended = await world.finish(run)
+
+    assert ended.status is RunStatus.CANCELLED
+    assert world.engine.called("stop") == []
+
+
+async def test_a_cancellation_waits_for_argo_and_for_the_store(world: World):
+    """A cancel that was accepted is carried out, however long it takes."""
+    run = await world.ask()
+    world.engine.faults["stop"].extend([DOWN, DOWN])
+    await cancel(world, run)
+    world.store.failing_appends = 1
+
+    await world.clock.advance(30)
+
+    assert world.engine.called("stop") == [(run.workflow_name, False)] * 4
+    assert world.told(run)[-1].startswith("the workflow is being stopped")
+
+
+async def test_a_cancellation_is_carried_out_after_a_restart(world: World):
+    """A cancel that was accepted outlives the process."""
+    run = await world.ask()
+    world.engine.faults["stop"].extend([DOWN] * 9)
+    await cancel(world, run)
+    world.engine.faults["stop"].clear()
+
+    again = await world.restart()
+    await again.clock.advance(1)
+
+    assert again.engine.workflows[run.workflow_name]["spec"]["shutdown"] == "Stop"
+    await again.tasks.aclose()
+
+
+async def test_a_workflow_that_succeeds_all_the_same_has_succeeded(world: World):
+    """A cancel that came too late for Argo does not undo what was done."""
+    run = await world.ask()
+    await cancel(world, run)
+
+    world.ended(run)
+
+    assert (await world.finish(run)).status is RunStatus.SUCCEEDED
+
+
+async def test_a_cancellation_ends_with_its_workflow(world: World):
+    """A workflow that is gone needs no stopping; its run ends as it is found."""
+    run = await world.ask()
+    world.engine.remove(run.workflow_name)
+
+    await cancel(world, run)
+
+    assert (await world.finish(run)).status is RunStatus.LOST
+    assert len(world.engine.called("stop")) <= 1
+
+
+async def test_a_run_that_registers_is_past_cancelling(outside):
+    """What Argo has done is done: the user is told that it is too late."""
+    outside.catalog = FakeCatalog()
+    outside.catalog.faults.extend([CatalogUnavailable("x")] * 5)
+    world = World(outside)
+    await world.start()
+    run = await world.ask()
+    world.ended(run)
+    await world.clock.until(lambda: world.run(run).status is RunStatus.REGISTERING)
+
+    answered = await world.runs.cancel(run.id, by=BY)
+
+    assert answered.status is RunStatus.REGISTERING
+    assert world.told(run)[-1] == "too late to cancel: the workflow has succeeded"
+    assert (await world.finish(run)).status is RunStatus.SUCCEEDED
+    await world.tasks.aclose()
+
+
+async def test_a_cancellation_of_a_run_that_is_registering_is_dropped(world: World):
+    """A cancel that was under way when the workflow succeeded stops nothing."""
+    run = await world.ask()
+    world.ended(run)
+    await world.finish(run)
+    await world.canceller.carry_out(run)
+    world.store._runs.pop(run.id)
+
+    await world.canceller.carry_out(run)
+
+    assert world.engine.called("stop") == []

@@ -1,0 +1,144 @@
+"""What the end of a workflow means for its run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bridge.domain.definitions import Catalogue
+from bridge.domain.errors import EngineUnavailable
+from bridge.domain.runs import RunStatus
+from tests.domain.making import definition, node
+from tests.services.world import World
+
+
+def use(world: World, **spec) -> None:
+    """Let ``thing:make`` be defined like this."""
+    world.outside.source.catalogue = Catalogue(files={"thing": definition(**spec)})
+    world.actions.reload()
+
+
+async def test_a_workflow_that_somebody_stopped_in_argo_has_failed(world: World):
+    """Only who asked the bridge to cancel has cancelled; anything else is a failure."""
+    run = await world.ask()
+
+    world.ended(run, phase="Failed", spec={"shutdown": "Stop"}, message="Stopped with strategy")
+    ended = await world.finish(run)
+
+    assert (ended.status, ended.error.code) == (RunStatus.FAILED, "workflow_failed")
+    assert ended.error.message == "Stopped with strategy"
+
+
+async def test_an_error_of_argo_itself_is_a_failure(world: World):
+    """A workflow that ends as Error fails its run like one that ends as Failed."""
+    run = await world.ask()
+
+    world.ended(run, phase="Error", message="no such account")
+
+    assert (await world.finish(run)).error.message == "no such account"
+
+
+async def test_outputs_are_told_before_the_end(world: World):
+    """The outputs of a workflow are an event of their own, and part of the last."""
+    run = await world.ask()
+
+    world.ended(run, outputs={"parameters": [{"name": "thing", "value": "t"}]})
+    await world.finish(run)
+
+    output, done = (e.draft for e in world.events(run) if e.draft.type in {"output", "done"})
+    assert output.data == {"outputs": {"thing": "t", "ref": "resource:default/a-thing"}}
+    assert done.data["outputs"] == output.data["outputs"]
+    assert done.data["entityRef"] == "resource:default/a-thing"
+
+
+async def test_an_action_without_an_entity_ends_when_its_workflow_does(world: World):
+    """Not every action leaves something in the catalog."""
+    use(world, catalog=None, outputs={"url": {"from": "workflow.url"}})
+    run = await world.ask()
+    world.ended(run)
+
+    ended = await world.finish(run, within=10)
+
+    uid = world.engine.workflows[run.workflow_name]["metadata"]["uid"]
+    assert ended.outputs == {"url": f"https://argo.example/{run.workflow_name}/{uid}"}
+    assert ended.entity_ref is None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"catalog": {"entity": {"kind": "Resource", "metadata": {"name": "no {input.name}"}}}},
+        {"outputs": {"o": {"from": "workflow.outputs.thing", "as": "entityRef"}}},
+    ],
+)
+async def test_a_result_that_cannot_be_shown_ends_the_run_all_the_same(world: World, spec):
+    """A mistake in a definition never leaves a run without an end."""
+    use(world, **spec)
+    run = await world.ask()
+
+    world.ended(run, outputs={"parameters": [{"name": "thing", "value": "a b"}]})
+    ended = await world.finish(run)
+
+    assert (ended.status, ended.error.code) == (RunStatus.FAILED, "definition_invalid")
+    assert ended.error.message.startswith("The work is done, but its result cannot be shown: ")
+
+
+async def test_an_end_waits_for_a_store_that_is_away(world: World):
+    """The end of a workflow is never lost, however long the store is away."""
+    run = await world.ask()
+    world.store.failing_appends = 4
+    world.ended(run, node("a", "HTTP", "Failed", ended=2, message="no"), phase="Failed")
+
+    ended = await world.finish(run)
+
+    assert ended.error.message == "a failed: no"
+    assert world.told(run)[-2:] == [
+        "✗ a failed (2 s): no",
+        "✗ thing:make failed: a failed: no",
+    ]
+
+
+async def test_a_run_that_has_ended_meanwhile_stays_as_it_ended(world: World):
+    """Two reasons to end are one end: the first."""
+    run = await world.ask()
+    await world.endings.lost(run.id)
+    before = world.run(run)
+    assert before.status is RunStatus.LOST
+
+    await world.endings.lost(run.id)
+
+    assert world.run(run) == before
+    world.check(run)
+
+
+async def test_an_end_that_needs_argo_waits_for_it(world: World):
+    """A stuck workflow is really deleted before its run says so."""
+    run = await world.ask()
+    world.engine.faults["delete"].append(EngineUnavailable("x"))
+
+    world.spawn(world.endings.stuck(run.id))
+    await world.clock.settle()
+    assert not world.run(run).finished
+
+    assert (await world.finish(run)).error.code == "workflow_stuck"
+
+
+async def test_a_run_that_was_killed_while_it_registered_is_not_told_its_outputs_twice(
+    world: World,
+):
+    """An end that is seen again by the next process goes on where the first stopped."""
+    run = await world.ask()
+    world.ended(run)
+    await world.finish(run)
+    ended = world.run(run)
+    world.store._runs[run.id] = replace(ended, status=RunStatus.REGISTERING, finished_at=None)
+    world.store._runs[run.id] = replace(world.store._runs[run.id], last_seq=ended.last_seq - 1)
+    del world.store._events[run.id][-1]
+
+    again = await world.restart()
+    await again.finish(run)
+
+    kinds = [event.draft.type for event in again.events(run)]
+    assert kinds.count("output") == 1
+    await again.tasks.aclose()
