@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from bridge.adapters.http import client
-from tests.cli.processes import TOKEN, Process, environment, serving
+from tests.cli.processes import NOWHERE, TOKEN, Process, environment, serving
+from tests.web.tokens import Backstage
 
 THING = {"action": "thing:make", "input": {"name": "one"}}
 STREAMS = 50
@@ -58,6 +59,37 @@ async def test_a_rollout_ends_open_streams_within_two_seconds(tmp_path: Path):
     assert os.listdir(tmp_path) == ["bridge.db"]  # noqa: PTH208 - closed: no write-ahead log
     assert all("event: done" not in text for text in texts)
     assert all(text.endswith("\n\n") for text in texts)
+
+
+async def test_a_load_balancer_has_time_to_notice(tmp_path: Path):
+    """With a drain time, requests are still answered while readiness already says no."""
+    with serving(tmp_path, BRIDGE_DRAIN_SECONDS="1.5") as process:
+        async with opened(process) as http:
+            assert (await http.get("/readyz")).status_code == 200
+            process.terminate()
+            async with asyncio.timeout(10):  # another process: there is no event to wait for
+                while (ready := await http.get("/readyz")).status_code == 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            shown = await http.get("/v1/actions")
+        await asyncio.to_thread(process.popen.wait, 10)
+    assert (ready.status_code, ready.json()["checks"]["draining"]) == (503, "yes")
+    assert shown.status_code == 200
+    assert process.popen.returncode == 0
+
+
+async def test_a_bridge_for_a_backstage_starts_without_any_secret(tmp_path: Path):
+    """With plugin tokens nothing has to be shared; while Backstage is away, tokens wait."""
+    changed = {"BRIDGE_TOKENS": "", "BRIDGE_BACKSTAGE_URL": NOWHERE}
+    token = Backstage().plugin_token()
+    with serving(tmp_path, **changed) as process:
+        async with opened(process) as http:
+            ready = await http.get("/readyz")
+            forged = await http.get("/v1/actions")
+            http.headers["Authorization"] = f"Bearer {token}"
+            waiting = await http.get("/v1/actions")
+    assert ready.status_code == 200
+    assert forged.status_code == 401
+    assert (waiting.status_code, waiting.json()["code"]) == (503, "issuer_unavailable")
 
 
 async def test_a_run_outlives_the_process(tmp_path: Path):

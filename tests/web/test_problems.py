@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.adapters.memory import MemoryStore
 from bridge.domain.errors import BridgeError, StoreUnavailable
-from tests.web.making import THING, bridge_for
+from tests.web.making import AUTHORIZED, THING, bridge_for
 
 KEYS = {"type", "title", "status", "code", "detail", "instance", "errors", "suggestions"}
 
@@ -119,3 +123,44 @@ async def test_head_answers_like_get_without_a_body():
                 shown.headers["content-length"],
             )
             assert head.headers.get("etag") == shown.headers.get("etag")
+
+
+async def test_a_body_that_breaks_off_is_no_request():
+    """A caller that vanishes in the middle of a request starts nothing."""
+    sent: list[MutableMapping[str, Any]] = []
+    parts: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b'{"action": "thing:make"', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async with bridge_for() as rig:
+        authorization = AUTHORIZED["Authorization"].encode()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/runs",
+            "query_string": b"",
+            "headers": [(b"authorization", authorization)],
+        }
+        await rig.app(scope, receive, send)
+        listed = (await rig.http.get("/v1/runs")).json()["runs"]
+    assert sent[0]["status"] == 400
+    assert listed == []
+
+
+async def test_what_the_framework_refuses_has_the_same_shape():
+    """An error that is none of ours still arrives as a problem."""
+
+    async def refuse(request: Request) -> Response:
+        raise HTTPException(status_code=400, detail="inside")
+
+    async with bridge_for() as rig:
+        rig.app.router.routes.append(Route("/refuse", refuse))
+        answer = await rig.http.get("/refuse")
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
