@@ -81,6 +81,7 @@ class Follower:
         tracked = self._tracked.pop(run_id, None)
         if tracked is not None:
             self._names.pop(tracked.workflow, None)
+            tracked.idle.set()
 
     async def flush(self, run_id: str) -> None:
         """Wait until everything that reached us of a run is stored."""
@@ -284,8 +285,10 @@ class Follower:
     async def _catch_up(self, tracked: Tracked) -> None:
         """Memory is ahead of the store: go back to what is stored and look again."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=15.0)
-        while tracked.run_id in self._tracked:
+        while True:
             await backoff.wait()
+            if tracked.run_id not in self._tracked:
+                return
             tracked.drop_snapshots()
             try:
                 run = await self._store.run(tracked.run_id)

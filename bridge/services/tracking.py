@@ -45,7 +45,7 @@ class Tracked:
     phase: str | None = None
     ending: bool = False
     unseen: bool = True
-    """Whether this process has not seen the workflow yet."""
+    """Whether the workflow has not been seen since we took up what is stored."""
     writing: bool = False
     inbox: deque[Snapshot | Lines] = field(default_factory=deque)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,10 +69,16 @@ class Tracked:
         return tracked
 
     def take_back(self, run: Run) -> None:
-        """Return to what is stored."""
+        """Return to what is stored; a commit may have failed for us only."""
         self.uid, self.status = run.workflow_uid, run.status
         self.state = FollowState.from_json(run.state)
         self.progress, self.phase = run.progress, run.phase
+        self.unseen = True
+        self.inbox = deque(item for item in self.inbox if not self._has_told(item))
+
+    def _has_told(self, item: Snapshot | Lines) -> bool:
+        told = self.state.logs.get(item.pod, "") if isinstance(item, Lines) else ""
+        return isinstance(item, Lines) and bool(told) and item.cursor <= told
 
     def drop_snapshots(self) -> None:
         """Forget the snapshots that wait: a newer one is about to be fetched."""
@@ -98,7 +104,7 @@ class Tracked:
     def to_look_at(self, snapshot: Snapshot, changed: Iterable[Node]) -> tuple[Node, ...]:
         """The nodes whose pods may have something to say.
 
-        A process that takes a run up also reads what another one was reading.
+        Who takes up what is stored also reads what was being read.
         """
         if not self.unseen:
             return tuple(changed)

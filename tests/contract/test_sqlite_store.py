@@ -79,6 +79,15 @@ async def test_a_file_that_cannot_be_opened_says_so(tmp_path):
             pass
 
 
+async def test_a_folder_that_cannot_be_made_says_so(tmp_path):
+    """A path that is no path is named, not traced."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreUnavailable, match=r"runs\.db cannot be opened"):
+        async with SqliteStore(tmp_path / "file" / "runs.db"):
+            pass
+
+
 async def test_a_store_that_is_closed_says_so(tmp_path):
     """A request that comes too late is refused and never waits for ever."""
     store = SqliteStore(tmp_path / "runs.db")

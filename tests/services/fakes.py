@@ -107,15 +107,19 @@ class FakeSource:
 
 
 class FaultyStore(MemoryStore):
-    """A memory store whose disk is full for some commits, or that is away."""
+    """A memory store whose disk is full for some commits, whose answers are lost, or away."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failing_appends = 0
+        self.answers_lost: deque[bool] = deque()
         self.away = False
 
     def append(self, run_id: str, **changed: Any) -> asyncio.Future[Appended | None]:
         """See RunStore."""
+        if self.answers_lost and self.answers_lost.popleft():
+            super().append(run_id, **changed)
+            self.failing_appends = 1
         if self.failing_appends or self.away:
             self.failing_appends = max(self.failing_appends - 1, 0)
             failed: asyncio.Future[Appended | None] = asyncio.get_running_loop().create_future()
@@ -128,6 +132,12 @@ class FaultyStore(MemoryStore):
         if self.away:
             raise StoreUnavailable("The run store failed: disk full")
         return await super().run(run_id)
+
+    async def put_entity(self, entity: EntityDocument, *, now: datetime) -> None:
+        """See RunStore."""
+        if self.away:
+            raise StoreUnavailable("The run store failed: disk full")
+        await super().put_entity(entity, now=now)
 
 
 class FakeEngine:

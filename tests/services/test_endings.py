@@ -99,6 +99,18 @@ async def test_an_end_waits_for_a_store_that_is_away(world: World):
     ]
 
 
+async def test_an_end_whose_answer_is_lost_is_written_once(world: World):
+    """A store that has written the outputs, and cannot say so, gets them once."""
+    run = await world.ask()
+    world.store.answers_lost.extend([False, True])  # the last snapshot, the outputs
+    world.ended(run)
+
+    await world.finish(run)
+
+    kinds = [event.draft.type for event in world.events(run)]
+    assert kinds.count("output") == 1
+
+
 async def test_a_run_that_has_ended_meanwhile_stays_as_it_ended(world: World):
     """Two reasons to end are one end: the first."""
     run = await world.ask()

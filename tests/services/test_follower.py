@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bridge.domain.errors import (
@@ -308,6 +310,19 @@ async def test_a_failed_commit_is_made_good(world: World, failing):
     assert world.run(run).progress == "1/2"
 
 
+@pytest.mark.parametrize("lost", [1, 2, 3])
+async def test_a_commit_whose_answer_is_lost_is_not_made_twice(world: World, lost):
+    """A store that has written and cannot say so leads to no line twice."""
+    world.engine.pods["a"].append([lines("one"), lines("two", second=1), HANG])
+    run = await world.ask()
+    world.store.answers_lost.extend([True] * lost)
+
+    world.engine.show(run.workflow_name, node("a"), progress="0/2")
+    await world.clock.advance(60)
+
+    assert steps(world, run) == ["● a running", "a | one", "a | two"]
+
+
 async def test_lines_that_could_not_be_stored_are_told_when_they_can(world: World):
     """Pod lines cannot be asked for again one by one, so they are kept until they are stored."""
     world.engine.pods["a"].append([lines("one"), lines("two", second=1), HANG])
@@ -369,14 +384,98 @@ async def test_a_store_and_an_argo_that_are_both_away_are_waited_for(world: Worl
 
 
 async def test_a_run_that_the_store_has_lost_is_let_go(world: World):
-    """A run that is in no store any more is not followed for ever."""
+    """A run that is in no store any more is not followed, nor waited for, for ever."""
     run = await world.ask()
     del world.store._runs[run.id]
 
     world.engine.show(run.workflow_name, node("a"))
+    await world.clock.settle()
+    waiting = asyncio.ensure_future(world.follower.flush(run.id))
     await world.clock.advance(5)
 
     assert len(world.follower) == 0
+    assert waiting.done()
+
+
+async def test_a_run_that_is_let_go_while_the_store_is_away_is_not_caught_up(world: World):
+    """What nobody follows any more is not looked for."""
+    run = await world.ask()
+    world.store.failing_appends = 1
+    world.engine.show(run.workflow_name, node("a"))
+    await world.clock.settle()
+    world.follower.forget(run.id)
+
+    await world.clock.advance(60)
+
+    assert world.engine.called("get") == []
+
+
+async def test_a_workflow_that_is_seen_to_vanish_twice_is_lost_once(world: World):
+    """Two reports of the same deletion are one end."""
+    run = await world.ask()
+    lost = []
+    world.follower.on_lost = lost.append
+    raw = world.engine.workflows[run.workflow_name]
+    world.engine.remove(run.workflow_name)
+    world.engine.tell("DELETED", raw)
+
+    await world.clock.advance(5)
+
+    assert lost == [run.id]
+
+
+async def test_a_look_up_that_is_overtaken_by_the_end_says_nothing(world: World):
+    """A workflow that is looked up while its end is being stored has ended and is not lost."""
+    run = await world.ask()
+    world.engine.faults["get"].append(CUT)
+    raw = world.engine.workflows[run.workflow_name]
+    world.engine.tell("DELETED", raw)
+    await world.clock.settle()
+    world.ended(run)
+    del world.engine.workflows[run.workflow_name]
+
+    assert (await world.finish(run)).status is RunStatus.SUCCEEDED
+
+
+async def test_an_answer_for_a_run_that_has_ended_is_dropped(world: World):
+    """An answer to a creation that comes after the end changes nothing."""
+    run = await world.ask()
+    fresh = Snapshot(world.engine.workflows[run.workflow_name])
+    world.ended(run)
+    await world.finish(run)
+
+    world.follower.created(run, fresh)
+    await world.clock.settle()
+
+    world.check(run)
+
+
+async def test_a_watch_that_rotates_when_it_is_time_to_list_is_followed_by_a_listing(
+    world: World,
+):
+    """A server that rotates often is compared with all the same."""
+    listings = len(world.engine.called("listing"))
+    await world.clock.advance(301)
+    world.engine.tell("ADDED", {"metadata": {"name": "stranger", "resourceVersion": "9"}})
+    world.engine.end_watches()
+
+    await world.clock.advance(1)
+
+    assert len(world.engine.called("listing")) == listings + 1
+
+
+async def test_a_store_that_is_closed_while_it_writes_disturbs_nobody(world: World):
+    """A process that ends in the middle of a commit ends quietly."""
+    run = await world.ask()
+    pending = asyncio.get_running_loop().create_future()
+    world.store.append = lambda *_, **__: pending
+    world.engine.show(run.workflow_name, node("a"))
+    await world.clock.settle()
+
+    pending.cancel()
+    await world.clock.advance(5)
+
+    assert world.engine.called("get") == []
 
 
 async def test_what_nobody_follows_is_not_told(world: World):

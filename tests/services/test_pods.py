@@ -30,7 +30,7 @@ async def running(world: World, *nodes):
 async def test_lines_come_while_the_step_runs_without_the_executors_own(world: World):
     """A developer reads what the step says, at once, and nothing of Argo's machinery."""
     texts = (EXECUTOR, "hello", "\x1b[32mgreen\x1b[0m", "", "Error: exit status 1")
-    world.engine.pods["a"].append([lines(*texts), HANG])
+    world.engine.pods["a"].append([lines(*texts), lines(EXECUTOR, second=1), HANG])
 
     run = await running(world, node("a"))
 

@@ -199,6 +199,16 @@ async def test_the_bridges_own_documents_are_served_from_the_start(world: World)
     assert (await world.store.entity(kind="resource", name="c1")).run_id is None
 
 
+async def test_a_store_that_is_away_at_the_start_does_not_keep_the_bridge_from_starting(outside):
+    """The bridge starts, says so in its log, and serves what it can."""
+    outside.store.away = True
+    world = World(outside)
+
+    await world.registrar.serve_base_entities()
+
+    assert await world.store.entities() == []
+
+
 async def test_a_run_that_has_ended_is_not_registered(world: World):
     """A late attempt changes nothing."""
     run = await world.ask()

@@ -204,6 +204,21 @@ async def test_a_store_that_is_away_delays_a_submission_and_loses_nothing(world:
     await world.finish(run)
 
 
+async def test_a_reason_that_could_not_be_stored_is_said_the_next_time(world: World):
+    """A store that fails just when Argo does not swallows the reason for waiting."""
+    world.engine.down = DOWN
+    run = await world.ask()
+    world.engine.down = EngineForbidden("The token is refused.")
+    world.store.failing_appends = 1
+
+    await world.clock.advance(0.6)
+    assert world.told(run) == [accepted(run), WAITS]
+    await world.clock.advance(60)
+
+    assert world.told(run)[2].startswith("The token is refused;")
+    assert len(world.told(run)) == 3
+
+
 async def test_a_bounded_number_is_submitted_at_a_time(outside):
     """A thousand requests do not take all of Argo's connections at once."""
     world = World(outside, at_once=3)

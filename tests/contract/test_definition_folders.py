@@ -1,0 +1,103 @@
+"""Definitions from folders, and the machine's own time and chance."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from bridge.adapters.definitions import DefinitionFolders
+from bridge.adapters.memory import SystemChance, SystemClock
+from bridge.domain.definitions import MAX_DEFINITION_BYTES, Catalogue, Problem
+from tests.domain.making import DOCUMENT
+
+NONE = Catalogue(files={})
+
+
+def put(root, folder: str, *, action_id: str = "thing:make", text: str | bytes | None = None):
+    """Write one folder's ``action.yaml``."""
+    made = json.loads(json.dumps(DOCUMENT))
+    made["metadata"]["id"] = action_id
+    raw = yaml.safe_dump(made) if text is None else text
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    path = root / folder / "action.yaml"
+    path.write_bytes(raw if isinstance(raw, bytes) else raw.encode())
+    return path
+
+
+def test_every_folder_is_an_action(tmp_path):
+    """A folder that is added is an action that is offered; other files are none."""
+    put(tmp_path / "one", "a", action_id="a:make")
+    put(tmp_path / "one", "b", action_id="b:make")
+    put(tmp_path / "two", "c", action_id="c:make")
+    (tmp_path / "one" / "README.md").write_text("no action")
+
+    loaded = DefinitionFolders((tmp_path / "one", tmp_path / "two")).load(last_good=NONE)
+
+    assert set(loaded.actions) == {"a:make", "b:make", "c:make"}
+    assert loaded.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: [", "is not YAML"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        ("x" * (MAX_DEFINITION_BYTES + 1), "is larger than 256 KiB"),
+    ],
+)
+def test_a_bad_file_takes_no_other_down(tmp_path, text, message):
+    """The others work, the bad one is named, and its last good version stays in use."""
+    folders = DefinitionFolders((tmp_path,))
+    put(tmp_path, "a", action_id="a:make")
+    put(tmp_path, "b", action_id="b:make")
+    before = folders.load(last_good=NONE)
+    put(tmp_path, "b", text=text)
+
+    after = folders.load(last_good=before)
+
+    assert set(after.actions) == {"a:make", "b:make"}
+    (problem,) = after.problems
+    assert problem.file == "b/action.yaml"
+    assert problem.message.startswith(message)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    """What is there and cannot be opened is a problem and no crash."""
+    (tmp_path / "a" / "action.yaml").mkdir(parents=True)
+
+    loaded = DefinitionFolders((tmp_path,)).load(last_good=NONE)
+
+    assert loaded.problems == (Problem("a/action.yaml", 0, "cannot be read: Is a directory"),)
+
+
+def test_an_empty_folder_says_what_to_set(tmp_path):
+    """A bridge without actions tells how to give it some."""
+    loaded = DefinitionFolders((tmp_path / "none",)).load(last_good=NONE)
+
+    (problem,) = loaded.problems
+    assert "set BRIDGE_ACTIONS to the actions folder" in problem.message
+
+
+async def test_the_machines_clock_goes_forward():
+    """Times are aware and in UTC, and waiting waits."""
+    clock = SystemClock()
+    before, began = clock.now(), clock.monotonic()
+
+    await clock.sleep(0.001)
+
+    assert before.utcoffset().total_seconds() == 0
+    assert clock.now() > before
+    assert clock.monotonic() - began >= 0.001
+
+
+def test_run_ids_sort_by_time_and_jitter_stays_in_its_half():
+    """Newer runs sort after older ones, and no wait is longer than asked for."""
+    chance = SystemChance()
+    ids = [chance.run_id() for _ in range(50)]
+
+    assert len(set(ids)) == 50
+    assert all(len(one) == 26 and one == one.lower() for one in ids)
+    assert [one[:10] for one in ids] == sorted(one[:10] for one in ids)
+    assert all(5 <= chance.jitter(10) <= 10 for _ in range(50))
