@@ -88,7 +88,7 @@ class Authenticator:
         digest = _digest(token)
         if self._platform_token is not None and hmac.compare_digest(digest, self._platform_token):
             if path not in PLATFORM_ROUTES:
-                raise Forbidden("The Platform API token is for POST /api/v1/namespaces only.")
+                raise Forbidden("The Platform API token is for /api/v1/namespaces only.")
             return Caller(PLATFORM_CALLER)
         for name, expected in self._service_tokens.items():
             if hmac.compare_digest(digest, expected):

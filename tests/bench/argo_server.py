@@ -1,4 +1,4 @@
-"""The embedded Argo, noting when each node's phase first leaves it.
+"""The embedded Argo, noting when each node's phase first goes out on its watch.
 
 Arguments: port, folder of templates, and optionally a file for the notes (JSON: ``"workflow node
 phase"`` → seconds since the epoch), written at the end.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
@@ -15,37 +16,58 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.types import Message, Receive, Scope, Send
 
 from bridge.localargo import LocalArgoSettings, create_app, serve_app
 
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 
-def note_frames(app: Starlette) -> dict[str, float]:
-    """Wrap the place where frames are published."""
-    seen: dict[str, float] = {}
-    log = app.state.engine.log
-    publish = log.publish
 
-    def noted(kind: str, snapshot: Any) -> Any:
-        now = time.time()
+class Notes:
+    """When each node's phase first left this process, by workflow, node and phase."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.sent: dict[str, float] = {}
+        self._seen: set[str] = set()
+        self._news: dict[bytes, list[str]] = {}
+        self._app = app
+        self._publish = app.state.engine.log.publish
+        app.state.engine.log.publish = self._published
+
+    def _published(self, kind: str, snapshot: Any) -> Any:
         workflow = snapshot["metadata"]["name"]
-        for node_id, node in (snapshot.get("status", {}).get("nodes") or {}).items():
-            seen.setdefault(f"{workflow} {node_id} {node['phase']}", now)
-        return publish(kind, snapshot)
+        nodes = snapshot.get("status", {}).get("nodes") or {}
+        keys = {f"{workflow} {key} {node['phase']}" for key, node in nodes.items()}
+        self._news[str(snapshot["metadata"]["resourceVersion"]).encode()] = list(keys - self._seen)
+        self._seen |= keys
+        return self._publish(kind, snapshot)
 
-    log.publish = noted
-    return seen
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, with a look at what its watches send."""
+        if not scope.get("path", "").startswith("/api/v1/workflow-events/"):
+            await self._app(scope, receive, send)
+            return
+
+        async def noted(message: Message) -> None:
+            await send(message)
+            now = time.time()
+            for version in _VERSION.findall(message.get("body", b"")):
+                for key in self._news.pop(version, ()):
+                    self.sent[key] = now
+
+        await self._app(scope, receive, noted)
 
 
 async def serve(port: int, templates: Path, record: Path | None) -> None:
     """Serve until SIGTERM, then write the notes."""
     app = create_app(LocalArgoSettings(templates=(templates,)))
-    seen = note_frames(app) if record else {}
+    notes = Notes(app) if record else None
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with serve_app(app, port=port):
+    async with serve_app(notes or app, port=port):
         await stop.wait()
-    if record:
-        await asyncio.to_thread(record.write_text, json.dumps(seen))
+    if record and notes:
+        await asyncio.to_thread(record.write_text, json.dumps(notes.sent))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Every run walks through ten suspended steps of four seconds; each frame ends a step and begins the
 next, so about 500 events a second arrive once all runs are open. Only that time is measured. A
-frame's time is noted in its process where it is published, an event's where its bytes arrive here:
-both hops and all parsing are in the figure.
+frame's time is noted in its process once it is sent, an event's where its bytes arrive here: both
+hops and all parsing are in the figure.
 """
 
 from __future__ import annotations
