@@ -263,13 +263,15 @@ async def test_one_bad_write_fails_alone(store):
             events=[log(str(n))],
             now=LATER,
         )
-        for n in range(70)
+        for n in range(1, 71)
     ]
 
     outcomes = await asyncio.gather(*pending, return_exceptions=True)
 
-    good = [n for n in range(70) if n % 5 and n % 7]
-    assert [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)] == good
+    good = [n for n in range(1, 71) if n % 5 and n % 7]
+    assert [
+        n for n, outcome in enumerate(outcomes, start=1) if not isinstance(outcome, Exception)
+    ] == good
     stored = await store.events(run.id, after=1, limit=99)
     assert [event.draft.message for event in stored] == [str(n) for n in good]
     assert [event.seq for event in stored] == list(range(2, len(good) + 2))

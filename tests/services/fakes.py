@@ -107,25 +107,27 @@ class FakeSource:
 
 
 class FaultyStore(MemoryStore):
-    """A memory store whose disk is full for some commits, whose answers are lost, or away."""
+    """A memory store whose commits fail as a test says, or that is away.
+
+    ``faults`` says what becomes of the next commits: ``ok``, ``full`` (the disk, nothing is
+    written), or ``lost`` (it is written, but the answer is an error).
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.failing_appends = 0
-        self.answers_lost: deque[bool] = deque()
+        self.faults: deque[str] = deque()
         self.away = False
 
     def append(self, run_id: str, **changed: Any) -> asyncio.Future[Appended | None]:
         """See RunStore."""
-        if self.answers_lost and self.answers_lost.popleft():
+        fault = self.faults.popleft() if self.faults else "ok"
+        if fault == "ok" and not self.away:
+            return super().append(run_id, **changed)
+        if fault == "lost":
             super().append(run_id, **changed)
-            self.failing_appends = 1
-        if self.failing_appends or self.away:
-            self.failing_appends = max(self.failing_appends - 1, 0)
-            failed: asyncio.Future[Appended | None] = asyncio.get_running_loop().create_future()
-            failed.set_exception(StoreUnavailable("The run store failed: disk full"))
-            return failed
-        return super().append(run_id, **changed)
+        failed: asyncio.Future[Appended | None] = asyncio.get_running_loop().create_future()
+        failed.set_exception(StoreUnavailable("The run store failed: disk full"))
+        return failed
 
     async def run(self, run_id: str) -> Run:
         """See RunStore."""

@@ -156,7 +156,7 @@ async def test_a_cancellation_waits_for_argo_and_for_the_store(world: World):
     run = await world.ask()
     world.engine.faults["stop"].extend([DOWN, DOWN])
     await cancel(world, run)
-    world.store.failing_appends = 1
+    world.store.faults.append("full")
 
     await world.clock.advance(30)
 

@@ -87,7 +87,7 @@ async def test_a_result_that_cannot_be_shown_ends_the_run_all_the_same(world: Wo
 async def test_an_end_waits_for_a_store_that_is_away(world: World):
     """The end of a workflow is never lost, however long the store is away."""
     run = await world.ask()
-    world.store.failing_appends = 4
+    world.store.faults.extend(["full"] * 4)
     world.ended(run, node("a", "HTTP", "Failed", ended=2, message="no"), phase="Failed")
 
     ended = await world.finish(run)
@@ -102,7 +102,7 @@ async def test_an_end_waits_for_a_store_that_is_away(world: World):
 async def test_an_end_whose_answer_is_lost_is_written_once(world: World):
     """A store that has written the outputs, and cannot say so, gets them once."""
     run = await world.ask()
-    world.store.answers_lost.extend([False, True])  # the last snapshot, the outputs
+    world.store.faults.extend(["ok", "lost"])  # the last snapshot, the outputs
     world.ended(run)
 
     await world.finish(run)

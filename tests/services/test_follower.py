@@ -299,7 +299,7 @@ async def test_a_failed_commit_is_made_good(world: World, failing):
     """A full disk delays lines: afterwards each is there once, in order."""
     world.engine.pods["a"].append([lines("one", "two"), HANG])
     run = await world.ask()
-    world.store.failing_appends = failing
+    world.store.faults.extend(["full"] * failing)
 
     world.engine.show(run.workflow_name, node("a"), progress="0/2")
     await world.clock.settle()
@@ -315,7 +315,7 @@ async def test_a_commit_whose_answer_is_lost_is_not_made_twice(world: World, los
     """A store that has written and cannot say so leads to no line twice."""
     world.engine.pods["a"].append([lines("one"), lines("two", second=1), HANG])
     run = await world.ask()
-    world.store.answers_lost.extend([True] * lost)
+    world.store.faults.extend(["lost"] * lost)
 
     world.engine.show(run.workflow_name, node("a"), progress="0/2")
     await world.clock.advance(60)
@@ -327,14 +327,28 @@ async def test_lines_that_could_not_be_stored_are_told_when_they_can(world: Worl
     """Pod lines cannot be asked for again one by one, so they are kept until they are stored."""
     world.engine.pods["a"].append([lines("one"), lines("two", second=1), HANG])
     run = await world.ask()
-    world.store.failing_appends = 1
-    world.engine.show(run.workflow_name, node("a"))
-    await world.clock.advance(0.1)
-    world.store.failing_appends = 2
+    world.store.faults.extend(["ok", "full", "full"])  # the step, its lines, its lines again
 
+    world.engine.show(run.workflow_name, node("a"))
     await world.clock.advance(60)
 
     assert steps(world, run) == ["● a running", "a | one", "a | two"]
+
+
+async def test_the_last_lines_are_stored_before_the_end_is(world: World):
+    """A run does not end while something that was said waits to be stored."""
+    world.engine.pods["a"].append([lines("boom")])
+    run = await world.ask()
+    world.store.faults.extend(["ok", "full", "full"])
+    world.ended(run, node("a", phase="Failed", ended=3, message="no"), phase="Failed")
+
+    await world.finish(run)
+
+    assert world.told(run)[1:] == [
+        "✗ a failed (3 s): no",
+        "a | boom",
+        "✗ thing:make failed: a failed: boom (no)",
+    ]
 
 
 async def test_an_end_that_could_not_be_stored_still_comes_last(world: World):
@@ -373,7 +387,7 @@ async def test_a_workflow_that_vanished_while_the_store_was_away_is_lost(world: 
 async def test_a_store_and_an_argo_that_are_both_away_are_waited_for(world: World):
     """Catching up needs both, and waits for both."""
     run = await world.ask()
-    world.store.failing_appends = 1
+    world.store.faults.append("full")
     world.engine.show(run.workflow_name, node("a"))
     await world.clock.settle()
     world.engine.faults["get"].extend([CUT] * 3)
@@ -400,7 +414,7 @@ async def test_a_run_that_the_store_has_lost_is_let_go(world: World):
 async def test_a_run_that_is_let_go_while_the_store_is_away_is_not_caught_up(world: World):
     """What nobody follows any more is not looked for."""
     run = await world.ask()
-    world.store.failing_appends = 1
+    world.store.faults.append("full")
     world.engine.show(run.workflow_name, node("a"))
     await world.clock.settle()
     world.follower.forget(run.id)

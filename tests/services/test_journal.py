@@ -53,7 +53,7 @@ async def test_what_is_committed_is_told_in_order(parts):
 async def test_what_is_not_stored_is_not_told(parts):
     """A failed commit reaches its caller and no reader."""
     store, _, journal, listener = parts
-    store.failing_appends = 1
+    store.faults.append("full")
 
     with pytest.raises(StoreUnavailable):
         await journal.write(RUN_ID, log("2"))
@@ -81,7 +81,7 @@ async def test_a_caller_that_goes_away_does_not_keep_readers_from_being_told(par
     store, clock, journal, listener = parts
 
     journal.write(RUN_ID, log("2")).cancel()
-    store.failing_appends = 1
+    store.faults.append("full")
     journal.write(RUN_ID, log("never")).cancel()
     await clock.settle()
 

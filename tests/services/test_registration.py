@@ -145,7 +145,7 @@ async def test_a_conflict_is_told_when_the_store_is_back(world: World):
     run = await world.ask()
     world.ended(run)
     await world.clock.until(lambda: world.run(run).phase == "Succeeded")
-    world.store.failing_appends = 3
+    world.store.faults.extend(["full"] * 3)
 
     assert (await world.finish(run)).error.code == "entity_conflict"
 
@@ -156,7 +156,7 @@ async def test_a_store_that_is_away_delays_a_registration(world: World):
     run = await world.ask()
     world.ended(run)
     await world.clock.until(lambda: world.run(run).status is RunStatus.REGISTERING)
-    world.store.failing_appends = 5
+    world.store.faults.extend(["full"] * 5)
 
     assert (await world.finish(run)).status is RunStatus.SUCCEEDED
 

@@ -187,7 +187,7 @@ async def test_a_conflict_is_tried_again(world: World, conflict):
 
 async def test_a_store_that_is_away_delays_a_submission_and_loses_nothing(world: World):
     """Neither a failed commit nor an outage of both sides ends the attempt."""
-    world.store.failing_appends = 2
+    world.store.faults.extend(["full"] * 2)
     run = await world.ask()
     await world.clock.advance(0.6)
     world.store.away, world.engine.down = True, DOWN
@@ -209,7 +209,7 @@ async def test_a_reason_that_could_not_be_stored_is_said_the_next_time(world: Wo
     world.engine.down = DOWN
     run = await world.ask()
     world.engine.down = EngineForbidden("The token is refused.")
-    world.store.failing_appends = 1
+    world.store.faults.append("full")
 
     await world.clock.advance(0.6)
     assert world.told(run) == [accepted(run), WAITS]
