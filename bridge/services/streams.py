@@ -16,6 +16,8 @@ from bridge.domain.runs import Run
 from bridge.ports import Clock, RunStore
 
 _PAGE = 500
+_SLOTS = 60
+"""Readers are kept alive a sixtieth at a time: thousands of wakeups at once would be felt."""
 _Frame = tuple[int, bytes, bool]
 """Sequence number (0: a comment), bytes, whether it is the last."""
 
@@ -31,6 +33,7 @@ class Subscription:
         "on_stall",
         "run_id",
         "seq",
+        "slot",
         "taken_at",
     )
 
@@ -39,6 +42,7 @@ class Subscription:
         self.seq = after
         self.caught_up = False
         self.frames: deque[_Frame] = deque()
+        self.slot = 0
         self.taken_at: float | None = None
         self.on_stall: Callable[[], object] = self.close
         self._waiter: asyncio.Future[None] | None = None
@@ -96,6 +100,8 @@ class Streams:
         self._capacity = capacity
         self._stall = stall
         self._open: dict[str, set[Subscription]] = {}
+        self._slots: list[set[Subscription]] = [set() for _ in range(_SLOTS)]
+        self._slot = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -116,10 +122,13 @@ class Streams:
         if self._closed:
             reader.close()
         self._open.setdefault(run_id, set()).add(reader)
+        reader.slot = self._slot
+        self._slots[reader.slot].add(reader)
         return reader
 
     def leave(self, reader: Subscription) -> None:
         """Forget a subscription."""
+        self._slots[reader.slot].discard(reader)
         readers = self._open.get(reader.run_id)
         if readers is None:
             return
@@ -159,14 +168,14 @@ class Streams:
     async def keep_alive(self, *, every: float) -> None:
         """One timer for all readers, for ever: a comment for the idle, an end for the stalled."""
         while True:
-            await self._clock.sleep(every)
+            await self._clock.sleep(every / _SLOTS)
+            self._slot = (self._slot + 1) % _SLOTS
             limit = self._clock.monotonic() - self._stall
-            for readers in tuple(self._open.values()):
-                for reader in tuple(readers):
-                    if reader.taken_at is not None and reader.taken_at < limit:
-                        reader.on_stall()
-                    else:
-                        reader.keep_alive()
+            for reader in tuple(self._slots[self._slot]):
+                if reader.taken_at is not None and reader.taken_at < limit:
+                    reader.on_stall()
+                else:
+                    reader.keep_alive()
 
     def close(self) -> None:
         """End every stream; the process is draining and readers resume elsewhere."""
