@@ -20,7 +20,10 @@ _Snapshot = Mapping[str, Any]
 
 
 def list_workflows(log: EventLog, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """`{metadata: {resourceVersion, continue?}, items}`, newest first; `items` is null if empty.
+    """`{metadata: {resourceVersion}, items}`, newest first; `items` is null if empty.
+
+    `continue` is an offset that the client counts itself: the real server leaves it out even where
+    more follows (argo-recordings/list-workflows).
 
     Raises:
         ArgoError: 400 for a selector or number that cannot be read.
@@ -41,9 +44,7 @@ def list_workflows(log: EventLog, namespace: str, query: Mapping[str, str]) -> d
     ]
     found.reverse()
     page = found[offset : offset + limit] if limit else found[offset:]
-    metadata: dict[str, Any] = {"resourceVersion": str(log.version)}
-    if limit and offset + limit < len(found):
-        metadata["continue"] = str(offset + limit)
+    metadata = {"resourceVersion": str(log.version)}
     return _masked(metadata, page, FieldMask.parse(query.get("fields", "")))
 
 

@@ -319,9 +319,9 @@ async def test_list_selects_orders_and_pages(argo):
     assert len(await listed(argo, "labelSelector=batch=none")) == 5
     page = await argo.call("GET", f"{WORKFLOWS}?listOptions.limit=2&listOptions.continue=2")
     assert [item["metadata"]["name"] for item in page["items"]] == ["list-3", "list-2"]
-    assert page["metadata"]["continue"] == "4"
+    assert "continue" not in page["metadata"]  # more follows, and the real server is silent too
     last = await argo.call("GET", f"{WORKFLOWS}?listOptions.limit=2&listOptions.continue=4")
-    assert "continue" not in last["metadata"]
+    assert [item["metadata"]["name"] for item in last["items"]] == ["list-1"]
     version = int(last["metadata"]["resourceVersion"])
     assert version == argo.engine.log.version
 
