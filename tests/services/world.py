@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,6 +177,10 @@ class World:
         """The lines that a reader of the run sees."""
         return [event.draft.message for event in self.events(run) if event.draft.message]
 
+    def steps(self, run: Run) -> list[str]:
+        """Those of them that are about steps and pods."""
+        return [line for line in self.told(run) if line[0] in "●✓✗○⏸" or " | " in line]
+
     async def finish(self, run: Run, *, within: float = 120.0) -> Run:
         """Wait for the end of a run and check what holds at every end."""
         await self.clock.until(lambda: self.run(run).finished, within=within)
@@ -195,8 +198,3 @@ class World:
     def ended(self, run: Run, *nodes: Any, phase: str = "Succeeded", **more: Any) -> None:
         """Argo shows the end of the run's workflow."""
         self.engine.show(run.workflow_name, *nodes, phase=phase, **more)
-
-
-def messages(events: Iterable[Event]) -> list[str]:
-    """The lines of some events."""
-    return [event.draft.message for event in events if event.draft.message]
