@@ -78,7 +78,8 @@ demo-stop: ## stop what `make demo` left running
 # --- tests ---------------------------------------------------------------------------------------
 test: .venv/.dev chromium test-ts $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
 	@rm -f .coverage .coverage.*
-	@COVERAGE_PROCESS_START= .venv/bin/python -m coverage run -m pytest -q
+	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e"
+	@.venv/bin/python -m coverage run -m pytest -q -m e2e
 	@$(MAKE) --no-print-directory coverage
 
 coverage: .venv/.dev
@@ -87,13 +88,13 @@ coverage: .venv/.dev
 	@.venv/bin/python -m coverage report --fail-under=90
 
 test-fast: .venv/.dev ## Python without Backstage and the browser
-	@.venv/bin/python -m pytest -q -m "not e2e and not browser"
+	@.venv/bin/python -m pytest -q -n 2 -m "not e2e"
 
 test-ts: $(MODULE)/dist/.built ## the scaffolder module
 	@cd $(MODULE) && npm run --silent test
 
 test-e2e: .venv/.dev chromium $(EXAMPLE)/packages/app/dist/.built ## the real Backstage and the browser
-	@.venv/bin/python -m pytest -q -m "e2e or browser"
+	@.venv/bin/python -m pytest -q -m e2e
 
 # --- checks ---------------------------------------------------------------------------------------
 check: lint types contracts ## all static checks
