@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
 from bridge.adapters.backstage import BackstageCatalog, BackstageKeys
 from bridge.adapters.definitions import DefinitionFolders
-from bridge.adapters.http import client, token_source
+from bridge.adapters.http import Lanes, client, tls_context, token_source
 from bridge.adapters.memory import SystemChance, SystemClock
 from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.entities import cluster_document
@@ -310,9 +310,12 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
         client,
         settings.argo_url,
         timeout=settings.argo_timeout / 1_000,
-        verify=settings.argo_verify_tls,
+        verify=tls_context(verify=settings.argo_verify_tls),
     )
-    control = await stack.enter_async_context(open_client(connections=CONTROL_CONNECTIONS))
+    lanes = [
+        await stack.enter_async_context(open_client(connections=1))
+        for _ in range(CONTROL_CONNECTIONS)
+    ]
     streams = await stack.enter_async_context(
         open_client(connections=settings.argo_log_streams + 2)
     )
@@ -322,4 +325,4 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
         ui_url=settings.argo_ui_url,
     )
     token = token_source(value=_secret(settings.argo_token), file=settings.argo_token_file)
-    return ArgoEngine(target, control=control, streams=streams, token=token)
+    return ArgoEngine(target, control=Lanes(lanes), streams=streams, token=token)

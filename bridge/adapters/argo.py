@@ -27,6 +27,7 @@ from bridge.adapters.http import (
     HttpClient,
     HttpError,
     HttpResponse,
+    Requester,
     Token,
     authorization,
     stream_timeout,
@@ -81,7 +82,7 @@ class ArgoEngine:
     """A WorkflowEngine over HTTP. Control calls and streams use connections of their own."""
 
     def __init__(
-        self, target: ArgoTarget, *, control: HttpClient, streams: HttpClient, token: Token
+        self, target: ArgoTarget, *, control: Requester, streams: HttpClient, token: Token
     ) -> None:
         self._target = target
         self._control = control

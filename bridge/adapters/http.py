@@ -5,8 +5,11 @@ Knows httpx and our timeouts. Must not know any peer. A swap of the client is th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import httpx
 
@@ -21,7 +24,9 @@ CONNECT_SECONDS = 5.0
 Token = Callable[[], str | None]
 
 
-def client(base_url: str, *, timeout: float, connections: int, verify: bool = True) -> HttpClient:
+def client(
+    base_url: str, *, timeout: float, connections: int, verify: bool | ssl.SSLContext = True
+) -> HttpClient:
     """A client for one configured peer: no redirects, no environment proxies.
 
     Args:
@@ -38,6 +43,44 @@ def client(base_url: str, *, timeout: float, connections: int, verify: bool = Tr
         timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
     )
+
+
+def tls_context(*, verify: bool) -> ssl.SSLContext:
+    """The system's certificates, read once for many clients; or none are checked."""
+    return httpx.create_ssl_context(verify=verify, trust_env=False)
+
+
+class Requester(Protocol):
+    """Whatever sends unary requests: a client, or lanes of them."""
+
+    async def request(
+        self, method: str, url: str, *, params: Any = None, json: Any = None, headers: Any = None
+    ) -> HttpResponse:
+        """One request; raises HttpError."""
+        ...
+
+
+class Lanes:
+    """Clients of one connection each, for many small calls to one peer.
+
+    A shared pool looks at each of its idle connections before every request, by a system call
+    each; a lane looks at its own only. The lane used last is taken first, so that few stay open.
+    """
+
+    def __init__(self, clients: Sequence[HttpClient]) -> None:
+        self._idle: asyncio.LifoQueue[HttpClient] = asyncio.LifoQueue()
+        for one in clients:
+            self._idle.put_nowait(one)
+
+    async def request(
+        self, method: str, url: str, *, params: Any = None, json: Any = None, headers: Any = None
+    ) -> HttpResponse:
+        """See Requester; waits for a lane first."""
+        lane = await self._idle.get()
+        try:
+            return await lane.request(method, url, params=params, json=json, headers=headers)
+        finally:
+            self._idle.put_nowait(lane)
 
 
 def stream_timeout(*, read: float) -> httpx.Timeout:

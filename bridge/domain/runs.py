@@ -18,6 +18,8 @@ from bridge.domain.errors import BridgeError, IdempotencyKeyReused
 RUN_LABEL = "bridge/run"
 INSTANCE_LABEL = "bridge/instance"
 ACTION_LABEL = "bridge/action"
+WORKFLOW_OUTPUTS = "workflowOutputs"
+"""In the state of a run that registers: what its workflow gave."""
 _NAME_LIMIT = 63
 
 

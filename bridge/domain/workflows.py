@@ -96,10 +96,13 @@ class Node:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran."""
+        """How long it ran; None while it runs, or when Argo's times cannot be read."""
         if not self.started or not self.finished:
             return None
-        return (moment(self.finished) - moment(self.started)).total_seconds()
+        try:
+            return (moment(self.finished) - moment(self.started)).total_seconds()
+        except ValueError:
+            return None
 
     def label(self, workflow_name: str) -> str:
         """A short name for people: the path without the workflow and the step indices.

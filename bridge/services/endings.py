@@ -22,7 +22,7 @@ from bridge.domain.errors import (
 from bridge.domain.events import EventDraft
 from bridge.domain.mapping import Site, WorkflowFacts, entity_of, outputs_of, roots_of
 from bridge.domain.progress import failure_sentence
-from bridge.domain.runs import Run, RunChanges, RunError, RunStatus
+from bridge.domain.runs import WORKFLOW_OUTPUTS, Run, RunChanges, RunError, RunStatus
 from bridge.domain.workflows import SUCCEEDED, Snapshot
 from bridge.ports import Chance, Clock, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
@@ -125,7 +125,9 @@ class Endings:
         if run.status is not RunStatus.REGISTERING:
             outputs = await self._outputs(run, snapshot)
             event = EventDraft("output", data={"outputs": outputs})
-            changes = RunChanges(status=RunStatus.REGISTERING, outputs=outputs)
+            # What follows needs the workflow's own outputs; what was told of its nodes is over.
+            state = {WORKFLOW_OUTPUTS: snapshot.outputs}
+            changes = RunChanges(status=RunStatus.REGISTERING, outputs=outputs, state=state)
             await self._journal.write(run.id, event, changes=changes)
         await self._registrar.register(run.id)
 

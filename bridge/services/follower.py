@@ -121,6 +121,10 @@ class Follower:
                 self.connected = False
                 _log.warning("cannot follow", extra={"reason": error.detail, "code": error.code})
                 await backoff.wait(at_least=error.retry_after or 0)
+            except Exception:  # noqa: BLE001 - no answer of Argo may leave every run behind
+                self.connected = False
+                _log.exception("cannot follow")
+                await backoff.wait()
 
     async def _watch(self, version: str) -> None:
         """Watch until it is time to list again; a rotated watch goes on where it was."""

@@ -21,7 +21,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import duration, log
 from bridge.domain.mapping import Site, WorkflowFacts, entity_of, roots_of
-from bridge.domain.runs import Run, RunError, RunStatus
+from bridge.domain.runs import WORKFLOW_OUTPUTS, Run, RunError, RunStatus
 from bridge.ports import Catalog, Chance, Clock, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
@@ -89,7 +89,7 @@ class Registrar:
     async def _attempt(self, run: Run) -> None:
         definition = await self._actions.definition_of(run)
         url = self._engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
-        facts = WorkflowFacts(url=url, outputs=run.outputs)
+        facts = WorkflowFacts(url=url, outputs=run.state.get(WORKFLOW_OUTPUTS))
         roots = roots_of(run, definition=definition, site=self._site, workflow=facts)
         entity = entity_of(definition, roots=roots, run_id=run.id)
         if entity is None or definition.spec.catalog is None:

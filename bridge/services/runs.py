@@ -137,12 +137,12 @@ class Runs:
         run = await self._store.run(run_id)
         if run.finished:
             return run
-        if run.status is RunStatus.REGISTERING:
-            await self._journal.say(run_id, "too late to cancel: the workflow has succeeded")
-            return run
         if not run.cancelling:
+            late = run.status is RunStatus.REGISTERING
+            why = "too late to cancel: the workflow has succeeded"
+            told = why if late else f"cancel requested by {by}"
             changes = RunChanges(cancel_requested_by=by, cancel_requested_at=self._clock.now())
-            asked = log(f"cancel requested by {by}", level="warn")
+            asked = log(told, level="warn")
             run = await self._journal.write(run_id, asked, changes=changes) or run
         self._on_cancel(run)
         return run

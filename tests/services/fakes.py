@@ -176,7 +176,7 @@ class FakeEngine:
         if self.down is not None:
             raise self.down
         fault = self.faults[method].popleft() if self.faults[method] else None
-        if isinstance(fault, BridgeError):
+        if isinstance(fault, Exception):
             raise fault
         return fault[1] if fault else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import EngineUnavailable
 from bridge.domain.runs import RunStatus
-from tests.domain.making import definition, node
+from tests.domain.making import definition, document, node
 from tests.services.world import World
 
 
@@ -82,6 +83,21 @@ async def test_a_result_that_cannot_be_shown_ends_the_run_all_the_same(world: Wo
 
     assert (ended.status, ended.error.code) == (RunStatus.FAILED, "definition_invalid")
     assert ended.error.message.startswith("The work is done, but its result cannot be shown: ")
+
+
+async def test_an_entity_may_hold_what_the_workflow_gave(world: World):
+    """The workflow's own outputs reach the document, by whatever name the action gives them on."""
+    entity = copy.deepcopy(document()["spec"]["catalog"]["entity"])
+    entity["metadata"]["annotations"] = {"example/uid": "{workflow.outputs.thing}"}
+    use(world, catalog={"entity": entity}, outputs={"other": {"from": "workflow.outputs.thing"}})
+    run = await world.ask()
+
+    world.ended(run, outputs={"parameters": [{"name": "thing", "value": "u-1"}]})
+    ended = await world.finish(run)
+
+    shown = await world.store.entity(kind="resource", name="a-thing")
+    assert ended.outputs == {"other": "u-1"}
+    assert shown.document["metadata"]["annotations"]["example/uid"] == "u-1"
 
 
 async def test_an_end_waits_for_a_store_that_is_away(world: World):

@@ -33,6 +33,19 @@ async def test_a_rotated_watch_goes_on_where_it_was(world: World):
     assert world.steps(run) == ["● a running", "✓ a (1 s)"]
 
 
+async def test_an_answer_that_nobody_foresaw_does_not_end_the_following(world: World):
+    """Whatever goes wrong with one answer, every run is followed on."""
+    world.engine.faults["listing"].append(RuntimeError("never seen before"))
+    world.engine.end_watches(WatchExpired("too old"))
+    await world.clock.advance(5)
+    run = await world.ask()
+    world.engine.show(run.workflow_name, node("a"))
+    await world.clock.settle()
+
+    assert world.follower.connected
+    assert world.steps(run) == ["● a running"]
+
+
 async def test_a_bookmark_moves_the_position_and_tells_nothing(world: World):
     """A quiet watch stays young, so that resuming it works."""
     world.engine.tell("BOOKMARK", {"metadata": {"resourceVersion": "77"}})
