@@ -108,3 +108,10 @@ def test_a_pod_is_found_by_its_node():
     assert snapshot().pod_name(Node({"id": "wf"})) == "wf"
     long = snapshot().pod_name(Node({"id": "wf-123", "templateName": "t" * 300}))
     assert len(long) == 242 + len("-123")
+
+
+def test_times_that_cannot_be_read_cost_the_duration_only():
+    """An odd time of Argo leaves a line without its seconds and not a run without its lines."""
+    odd = Node({"startedAt": "yesterday", "finishedAt": "2026-11-22T00:00:01Z"})
+
+    assert odd.seconds is None
