@@ -48,8 +48,8 @@ T = TypeVar("T")
 _RUNS = ", ".join(RUN_COLUMNS)
 _EVENTS = ", ".join(EVENT_COLUMNS)
 _INSERT_RUN = f"INSERT INTO runs ({_RUNS}) VALUES ({', '.join('?' * len(RUN_COLUMNS))})"  # noqa: S608 - column names are our own
-_INSERT_EVENT = f"INSERT INTO events ({_EVENTS}) VALUES ({', '.join('?' * len(EVENT_COLUMNS))})"  # noqa: S608 - same
-_SELECT_RUN = f"SELECT {_RUNS} FROM runs"  # noqa: S608 - same
+_INSERT_EVENT = f"INSERT INTO events ({_EVENTS}) VALUES ({', '.join('?' * len(EVENT_COLUMNS))})"  # noqa: S608 - column names are our own
+_SELECT_RUN = f"SELECT {_RUNS} FROM runs"  # noqa: S608 - column names are our own
 
 
 class SqliteStore:
@@ -305,7 +305,7 @@ def _append(
     columns = {**changes.given(), "updated_at": now, "last_seq": after.last_seq}
     assignments = ", ".join(f"{name} = ?" for name in columns)
     values = (column_value(name, value) for name, value in columns.items())
-    db.execute(f"UPDATE runs SET {assignments} WHERE id = ?", (*values, run_id))  # noqa: S608 - same
+    db.execute(f"UPDATE runs SET {assignments} WHERE id = ?", (*values, run_id))  # noqa: S608 - column names are our own
     events = tuple(
         Event(run_id, seq, now, draft)
         for seq, draft in enumerate(drafts, start=before.last_seq + 1)
