@@ -106,6 +106,8 @@ function call(baseUrl: string, route: string, body?: object) {
 async function placeIsNoted(after: number): Promise<void> {
   const file = path.join(folder, 'db', 'scaffolder.sqlite');
   const database = new DatabaseSync(file, { readOnly: true });
+  // The backend writes to the same file; a look waits for its lock instead of failing.
+  database.exec('PRAGMA busy_timeout = 5000');
   try {
     for (;;) {
       const row = database.prepare('SELECT state FROM tasks').get();
