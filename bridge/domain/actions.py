@@ -83,6 +83,10 @@ class Metadata(_Model):
     owner: str = ""
 
 
+def _lock(value: object) -> object:
+    return {"key": value} if isinstance(value, str) else value
+
+
 class WorkflowSpec(_Model):
     """Which WorkflowTemplate runs, with what parameters."""
 
@@ -91,13 +95,31 @@ class WorkflowSpec(_Model):
     parameters: Mapping[str, Source] = Field(default_factory=dict)
 
 
+class Lock(_Model):
+    """What only one run at a time may work on, and what becomes of the next one."""
+
+    key: Annotated[str, Field(min_length=1, max_length=300)]
+    when_held: Literal["refuse", "queue"] = Field(default="refuse", alias="whenHeld")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        for reference in template_references(self.key):
+            if reference.path[0] in AFTER_THE_RUN:
+                raise ValueError(f"{'.'.join(reference.path)} has no value before the run")
+        return self
+
+
 class Approval(_Model):
-    """When somebody must agree, and who may."""
+    """When somebody must agree, who may, what they may fill in and how long there is."""
 
     node: str
     when: JsonSchema = Field(default_factory=dict)
     by: tuple[str, ...] = ()
     not_requester: bool = Field(default=True, alias="notRequester")
+    inputs: JsonSchema = Field(
+        default_factory=lambda: {"type": "object", "additionalProperties": False}
+    )
+    timeout: Seconds | None = None
 
 
 class CatalogSpec(_Model):
@@ -131,7 +153,7 @@ class Spec(_Model):
     input: JsonSchema
     output: JsonSchema = Field(default_factory=lambda: {"type": "object", "properties": {}})
     workflow: WorkflowSpec
-    lock: str | None = None
+    lock: Annotated[Lock | None, BeforeValidator(_lock, json_schema_input_type=Lock | str)] = None
     outputs: Mapping[str, Source] = Field(default_factory=dict)
     approval: Approval | None = None
     catalog: CatalogSpec | None = None
@@ -143,8 +165,6 @@ class Spec(_Model):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.lock is not None:
-            template_references(self.lock)
         fields = self.input.get("properties", {})
         for name, source in self.workflow.parameters.items():
             for reference in source.references():

@@ -34,9 +34,11 @@ class BridgeError(Exception):
         errors: tuple[FieldError, ...] = (),
         suggestions: tuple[str, ...] = (),
         retry_after: int | None = None,
+        run_id: str | None = None,
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.run_id = run_id
         self.errors = errors
         self.suggestions = suggestions
         self.retry_after = retry_after
@@ -118,6 +120,30 @@ class IdempotencyKeyReused(BridgeError):
     title = "This Idempotency-Key was used with other input"
 
 
+class LockHeld(BridgeError):
+    """Another run works on the same thing; ``run_id`` is that run."""
+
+    code, status, title = "lock_held", 409, "Another run works on the same thing"
+
+
+class AlreadyDecided(BridgeError):
+    """Somebody has decided otherwise before."""
+
+    code, status, title = "already_decided", 409, "This has been decided already"
+
+
+class NotWaiting(BridgeError):
+    """No approval is open."""
+
+    code, status, title = "not_waiting", 409, "The run does not wait for an approval"
+
+
+class NotRetryable(BridgeError):
+    """Only a run that ended badly can be tried again."""
+
+    code, status, title = "not_retryable", 409, "The run cannot be tried again"
+
+
 class Draining(BridgeError):
     """The server is shutting down."""
 
@@ -135,6 +161,12 @@ class StoreUnavailable(BridgeError):
     """The run store cannot be read or written."""
 
     code, status, title = "store_unavailable", 503, "The run store is not available"
+
+
+class LeaseLost(BridgeError):
+    """Another replica has taken the run over; this one must not write it any more."""
+
+    code, status, title = "lease_lost", 503, "Another replica has taken the run over"
 
 
 # --- definitions and settings ---------------------------------------------------------------
@@ -167,9 +199,18 @@ class EngineError(BridgeError):
 
 
 class EngineUnavailable(EngineError):
-    """No usable answer: down, cut, overloaded, or a proxy's page. Trying again is right."""
+    """No usable answer: down, cut, overloaded, or a proxy's page. Trying again is right.
+
+    What was asked may have been done all the same.
+    """
 
     code, status, title = "engine_unavailable", 503, "Argo is not reachable"
+
+
+class EngineUnreached(EngineUnavailable):
+    """Argo was never asked, or said no before it did anything. Trying again is right."""
+
+    code, status, title = "engine_unreached", 503, "Argo could not be asked"
 
 
 class EngineConflict(EngineError):
@@ -194,6 +235,12 @@ class WorkflowGone(EngineError):
     """No such workflow, neither live nor archived."""
 
     code, status, title = "workflow_gone", 404, "The workflow is gone"
+
+
+class GateClosed(EngineError):
+    """No suspended node matches: it was decided already, here or in Argo."""
+
+    code, status, title = "gate_closed", 409, "The approval is not open any more"
 
 
 class WorkflowRejected(EngineError):

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.domain.entities import digest
-from bridge.domain.errors import BridgeError, IdempotencyKeyReused
+from bridge.domain.errors import BridgeError, IdempotencyKeyReused, LeaseLost, LockHeld
 
 RUN_LABEL = "bridge/run"
 INSTANCE_LABEL = "bridge/instance"
@@ -101,6 +101,11 @@ class NewRun:
     target: str
     namespace: str
     created_at: datetime
+    lock: str | None = None
+    may_queue: bool = False
+    """Whether it waits for its lock; otherwise a held lock refuses it."""
+    takes_over: Run | None = None
+    """The ended run whose workflow Argo has opened again: followed on, not created."""
 
     @property
     def fingerprint(self) -> str:
@@ -110,6 +115,8 @@ class NewRun:
     @property
     def workflow_name(self) -> str:
         """The deterministic name: creating it twice is one workflow (research/argo section 7)."""
+        if self.takes_over is not None:
+            return self.takes_over.workflow_name
         prefix = self.action.replace(":", "-").lower()[: _NAME_LIMIT - len(self.id) - 1]
         return f"{prefix.rstrip('-')}-{self.id}"
 
@@ -145,10 +152,25 @@ class Run:
     cancel_requested_at: datetime | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     last_seq: int = 0
+    lock: str | None = None
+    holds_lock: bool = False
+    owner: str = ""
+    """The replica that may write this run."""
+    fence: int = 1
+    """Grows at each take-over; a write with an older one is refused."""
+    doubt_since: datetime | None = None
+    """When a creation was begun whose outcome may not be known."""
+    takes_over: str | None = None
+    """The run whose workflow this attempt goes on with."""
+    superseded_by: str | None = None
+    """The next attempt under the same key."""
 
     @classmethod
-    def accepted(cls, new: NewRun, *, attempt: int) -> Run:
+    def accepted(
+        cls, new: NewRun, *, attempt: int, owner: str = "", holds_lock: bool = False
+    ) -> Run:
         """The first record of a run."""
+        before = new.takes_over
         return cls(
             id=new.id,
             action=new.action,
@@ -166,6 +188,12 @@ class Run:
             workflow_name=new.workflow_name,
             created_at=new.created_at,
             updated_at=new.created_at,
+            workflow_uid=before.workflow_uid if before else None,
+            state=before.state if before else {},
+            lock=new.lock,
+            holds_lock=holds_lock,
+            owner=owner,
+            takes_over=before.id if before else None,
         )
 
     @property
@@ -194,6 +222,7 @@ class RunChanges:
     cancel_requested_by: str | None = None
     cancel_requested_at: datetime | None = None
     state: Mapping[str, Any] | None = None
+    doubt_since: datetime | None = None
 
     def given(self) -> dict[str, Any]:
         """Only the fields that change."""
@@ -201,12 +230,24 @@ class RunChanges:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def apply_changes(run: Run, changes: RunChanges, *, now: datetime, events: int) -> Run | None:
+def apply_changes(
+    run: Run, changes: RunChanges, *, now: datetime, events: int, fence: int | None
+) -> Run | None:
     """The run after *changes* and *events* more events; None when the run has ended already.
 
+    Args:
+        run: As it is stored.
+        changes: What to change.
+        now: The time of the commit.
+        events: How many events are added.
+        fence: The writer's fence; None for a request of somebody who does not own the run.
+
     Raises:
+        LeaseLost: Another replica has taken the run over since.
         ValueError: The status cannot become that one: a fault of the caller.
     """
+    if fence is not None and fence != run.fence:
+        raise LeaseLost(f"Another replica has taken over run {run.id}.")
     if run.finished:
         return None
     if changes.status is not None and not run.status.may_become(changes.status):
@@ -222,22 +263,35 @@ class Acceptance:
     replayed: bool
 
 
-def decide_acceptance(new: NewRun, *, latest: Run | None) -> Acceptance:
-    """Exactly once by key (table in research/reliability, section 1).
+def decide_acceptance(
+    new: NewRun, *, latest: Run | None, holder: Run | None = None, owner: str = ""
+) -> Acceptance:
+    """Exactly once by key, one at a time by lock (table in research/reliability, section 1).
 
     Args:
         new: What was asked.
         latest: The latest attempt under the same caller, action and key, if any.
+        holder: The open run that holds or awaits the lock of *new*, if any.
+        owner: The replica that accepts.
 
     Raises:
         IdempotencyKeyReused: The key was used with other input.
+        LockHeld: Another run works on the same thing, and *new* may not wait for it.
     """
-    if latest is None:
-        return Acceptance(run=Run.accepted(new, attempt=1), replayed=False)
-    if latest.fingerprint != new.fingerprint:
+    if latest is not None and latest.fingerprint != new.fingerprint:
         raise IdempotencyKeyReused(
             f"The Idempotency-Key was used for run {latest.id} with other input; use a new key."
         )
-    if latest.status in _ENDS:
-        return Acceptance(run=Run.accepted(new, attempt=latest.attempt + 1), replayed=False)
-    return Acceptance(run=latest, replayed=True)
+    outdated = new.takes_over is not None and (latest is None or latest.id != new.takes_over.id)
+    if latest is not None and (latest.status not in _ENDS or outdated):
+        return Acceptance(run=latest, replayed=True)
+    # A workflow that runs again in Argo cannot be told to wait.
+    if holder is not None and not new.may_queue and new.takes_over is None:
+        raise LockHeld(
+            f"Run {holder.id} already works on {new.lock}; wait for its end, or cancel it.",
+            run_id=holder.id,
+        )
+    attempt = latest.attempt + 1 if latest is not None else 1
+    holds = new.lock is not None and holder is None
+    run = Run.accepted(new, attempt=attempt, owner=owner, holds_lock=holds)
+    return Acceptance(run=run, replayed=False)

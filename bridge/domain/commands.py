@@ -1,0 +1,80 @@
+"""What people ask of a run that is under way, and the trail of who did what.
+
+Knows the verbs, who competes with whom, and the shape of an audit record. Must not know how a
+command reaches Argo, nor who may give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Verb(StrEnum):
+    """What can be asked of an open run."""
+
+    CANCEL = "cancel"
+    TERMINATE = "terminate"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One durable request; it is carried out by the run's owner, however often that changes.
+
+    ``by`` is the person, or the service if none is known; ``gate`` the id of the suspended node
+    that is decided on, empty for the others; ``outputs`` what the approver filled in.
+    """
+
+    run_id: str
+    verb: Verb
+    by: str
+    at: datetime
+    gate: str = ""
+    reason: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    outcome: str | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def slot(self) -> str:
+        """What it competes for: the first command of a slot is the only one."""
+        return f"gate:{self.gate}" if self.gate else str(self.verb)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a command went: what is written of it once it has been carried out."""
+
+    slot: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDraft:
+    """Who did what, before it has its place in the trail.
+
+    ``caller`` is the verified service, ``user`` the person it spoke for; ``outcome`` one word or
+    a stable error code.
+    """
+
+    action: str
+    caller: str
+    user: str | None = None
+    run_id: str | None = None
+    reason: str = ""
+    outcome: str = "done"
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One line of the trail; ``number`` grows, records are never changed or removed."""
+
+    number: int
+    time: datetime
+    draft: AuditDraft
