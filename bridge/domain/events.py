@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bridge.domain.runs import Run, RunError, RunStatus
 
-EventType = Literal["log", "step", "status", "approval", "output", "done"]
+EventType = Literal["log", "step", "status", "approval", "output", "gap", "done"]
 Level = Literal["debug", "info", "warn", "error"]
 
 
@@ -73,6 +73,20 @@ def done(run: Run, *, status: RunStatus, seconds: float, error: RunError | None)
         "error": {"code": error.code, "message": error.message} if error else None,
     }
     return EventDraft("done", message, "info" if status is RunStatus.SUCCEEDED else "error", data)
+
+
+def with_gap(events: list[Event], *, after: int) -> list[Event]:
+    """A page of stored events, with a word in front of it on what was removed by age, if any.
+
+    The word takes the place of the last event that is missing, so that readers resume behind it.
+    """
+    if not events or events[0].seq == after + 1:
+        return events
+    first = events[0]
+    missing = first.seq - after - 1
+    message = f"… {missing} older line{'s' if missing > 1 else ''} of this run were removed by age"
+    draft = EventDraft("gap", message, "warn", {"from": after + 1, "to": first.seq - 1})
+    return [Event(first.run_id, first.seq - 1, first.time, draft), *events]
 
 
 def duration(seconds: float) -> str:

@@ -48,11 +48,12 @@ class RunStatus(StrEnum):
 
 _ENDS = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.LOST})
 _FINISHED = _ENDS | {RunStatus.SUCCEEDED}
+_SEEN = frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.REGISTERING})
 _NEXT: Mapping[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.ACCEPTED: frozenset({RunStatus.SUBMITTING}) | _ENDS,
-    # Snapshots are coalesced: the first one seen may show an open gate, or the end.
-    RunStatus.SUBMITTING: frozenset({RunStatus.RUNNING, RunStatus.WAITING, RunStatus.REGISTERING})
-    | _ENDS,
+    # Snapshots are coalesced: the first one seen may show an open gate, or the end. A run that
+    # goes on with a workflow may see it before it has said anything itself.
+    RunStatus.ACCEPTED: frozenset({RunStatus.SUBMITTING}) | _SEEN | _ENDS,
+    RunStatus.SUBMITTING: _SEEN | _ENDS,
     RunStatus.RUNNING: frozenset({RunStatus.WAITING, RunStatus.REGISTERING}) | _ENDS,
     RunStatus.WAITING: frozenset({RunStatus.RUNNING, RunStatus.REGISTERING}) | _ENDS,
     RunStatus.REGISTERING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED}),

@@ -119,6 +119,16 @@ class Node:
         """Whether it belongs to the workflow's exit handler."""
         return ".onExit" in self.name
 
+    @property
+    def supplied(self) -> tuple[tuple[str, str | None], ...]:
+        """Outputs that whoever opens this gate fills in, each with its default."""
+        outputs = (self.raw.get("outputs") or {}).get("parameters") or ()
+        return tuple(
+            (str(output["name"]), (output.get("valueFrom") or {}).get("default"))
+            for output in outputs
+            if "supplied" in (output.get("valueFrom") or {})
+        )
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -170,6 +180,11 @@ class Snapshot:
         return self._status.get("progress") or None
 
     @property
+    def started(self) -> str:
+        """When it began, RFC 3339; empty before; a retry in Argo moves it (retry)."""
+        return str(self._status.get("startedAt") or "")
+
+    @property
     def ended(self) -> bool:
         """Only the phase tells (research/argo, section 2)."""
         return self.phase in TERMINAL_PHASES
@@ -194,6 +209,15 @@ class Snapshot:
     def nodes(self) -> tuple[Node, ...]:
         """All nodes."""
         return tuple(Node(raw) for raw in self.raw_nodes.values())
+
+    @property
+    def gates(self) -> tuple[Node, ...]:
+        """The suspended nodes: each waits for somebody."""
+        return tuple(
+            Node(raw)
+            for raw in self.raw_nodes.values()
+            if raw.get("type") == "Suspend" and raw.get("phase") == "Running"
+        )
 
     @property
     def suspended(self) -> bool:

@@ -15,10 +15,12 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, Self
 
 from bridge.localargo import lifecycle
+from bridge.localargo.archive import Archive
 from bridge.localargo.durations import parse_duration
 from bridge.localargo.encoding import encode, timestamp
-from bridge.localargo.errors import ArgoError, Code, not_found
+from bridge.localargo.errors import ArgoError, Code, already_exists, not_found
 from bridge.localargo.events import ADDED, DELETED, MODIFIED, Event, EventLog
+from bridge.localargo.fates import Fate, Undisturbed
 from bridge.localargo.locks import Mutexes
 from bridge.localargo.logs import LogStore
 from bridge.localargo.names import pod_name
@@ -58,6 +60,9 @@ class Engine:
         self.log = EventLog(settings.event_window)
         self.logs = LogStore()
         self.templates = TemplateStore(settings.namespace)
+        self.archive = Archive()
+        self.log.listen(self.archive.offer)
+        self.fate: Fate = Undisturbed()
         self._runners = runners
         self._locks = Mutexes()
         self._workflows: dict[str, Workflow] = {}
@@ -129,10 +134,7 @@ class Engine:
         validate_tags(workflow.plan, workflow_values(workflow))
         check_metadata(workflow.name, workflow.labels)
         if workflow.name in self._workflows:
-            text = f'workflows.argoproj.io "{workflow.name}" already exists'
-            if metadata.get("generateName"):
-                text += ", the server was not able to generate a unique name for the object"
-            raise ArgoError(Code.ALREADY_EXISTS, text)
+            raise already_exists(workflow.name, generated=bool(metadata.get("generateName")))
         if dry_run:
             snapshot = workflow.render(0)
             del snapshot["metadata"]["resourceVersion"]
@@ -141,6 +143,7 @@ class Engine:
             raise ArgoError(Code.INTERNAL, "etcdserver: request is too large")
         self._workflows[workflow.name] = workflow
         event = self.log.publish(ADDED, workflow.render(self.log.next_version()))
+        workflow.stuck = self.fate.overlooks(workflow)
         self._schedule(workflow, 0.0)
         return event.snapshot
 
@@ -245,7 +248,9 @@ class Engine:
         """Free the locks of a workflow that has ended, and plan its deletion."""
         self._release(workflow)
         self._plan_pod_removal(workflow)
-        seconds = _time_to_live(workflow)
+        own = self.fate.removal(workflow)
+        workflow.unseen = own is not None and own.unseen
+        seconds = _time_to_live(workflow) if own is None else own.seconds
         if seconds is not None:
             self._spawn(self._delete_later(workflow, seconds))
 
@@ -278,7 +283,10 @@ class Engine:
         if changed:
             if _TRACE not in workflow.metadata["annotations"]:
                 workflow.annotate({_TRACE: secrets.token_hex(16)})
-            self.save(workflow)
+            if workflow.unseen:
+                self.delete(workflow.name)
+            else:
+                self.save(workflow)
 
     async def _run(self, workflow: Workflow, node: Node, pod: Pod) -> None:
         started = self.now()

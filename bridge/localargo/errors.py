@@ -22,6 +22,7 @@ class Code(IntEnum):
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
+    UNAVAILABLE = 14
     UNAUTHENTICATED = 16
 
 
@@ -35,6 +36,7 @@ _HTTP = {
     Code.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
     Code.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
     Code.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Code.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
 }
 
@@ -84,6 +86,19 @@ def internal(message: str) -> ArgoError:
 def not_found(resource: str, name: str) -> ArgoError:
     """A 404 with the text of the Kubernetes API; `resource` is the plural."""
     return ArgoError(Code.NOT_FOUND, f'{resource}.argoproj.io "{name}" not found')
+
+
+def already_exists(name: str, *, generated: bool) -> ArgoError:
+    """The 409 of a create whose name is taken; `generated`: a generateName was given too."""
+    text = f'workflows.argoproj.io "{name}" already exists'
+    if generated:
+        text += ", the server was not able to generate a unique name for the object"
+    return ArgoError(Code.ALREADY_EXISTS, text)
+
+
+def too_old(version: str, oldest: int) -> ArgoError:
+    """The 400 of a watch whose resource version has left the window."""
+    return invalid(f"too old resource version: {version} ({oldest})")
 
 
 def end_of_watch() -> ArgoError:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.localargo.encoding import encode
-from bridge.localargo.errors import internal, invalid
+from bridge.localargo.errors import internal, too_old
 from bridge.localargo.masks import FieldMask
 from bridge.localargo.selectors import Selector
 
@@ -62,10 +62,23 @@ class Event:
         return ADDED if now else None
 
 
+def before(event: Event) -> Event | None:
+    """The state that a MODIFIED replaced, as the event that a stale copy of it would make."""
+    if event.previous is None:
+        return None
+    version = int(event.previous["metadata"]["resourceVersion"])
+    return Event(MODIFIED, version, event.previous)
+
+
 def labels_of(snapshot: Mapping[str, Any]) -> Mapping[str, str]:
     """The labels of an object."""
     labels: Mapping[str, str] = snapshot["metadata"].get("labels", {})
     return labels
+
+
+def _key(event: Event) -> tuple[str, str]:
+    metadata = event.snapshot["metadata"]
+    return metadata["namespace"], metadata["name"]
 
 
 def _old_state(event: Event) -> Mapping[str, Any]:
@@ -96,13 +109,13 @@ class Watcher:
             if kind is not None:
                 self._put(kind, event)
 
-    def show(self, event: Event) -> None:
-        """Queue an object that exists already, as ADDED, if it is selected."""
+    def show(self, event: Event, kind: str = ADDED) -> None:
+        """Queue an object as it is, if it is selected."""
         metadata = event.snapshot["metadata"]
         if self._name in {None, metadata["name"]} and self._selector.matches(
             labels_of(event.snapshot)
         ):
-            self._put(ADDED, event)
+            self._put(kind, event)
 
     def _put(self, kind: str, event: Event) -> None:
         self._queue.append((kind, event))
@@ -113,6 +126,10 @@ class Watcher:
         while not self._queue:
             self._filled.clear()
             await self._filled.wait()
+        return self.queued()
+
+    def queued(self) -> list[tuple[str, Event]]:
+        """The same without waiting."""
         batch = list(self._queue)
         self._queue.clear()
         return batch
@@ -127,6 +144,7 @@ class EventLog:
         self._ring: deque[Event] = deque(maxlen=window)
         self._oldest = self._version  # the highest version that has left the window
         self._watchers: set[Watcher] = set()
+        self._listeners: list[Callable[[Event], None]] = []
 
     @property
     def version(self) -> int:
@@ -155,12 +173,12 @@ class EventLog:
         """Record a change whose snapshot already carries its resource version; tell watchers."""
         metadata = snapshot["metadata"]
         key = (metadata["namespace"], metadata["name"])
-        before = self._latest.get(key)
+        old = self._latest.get(key)
         event = Event(
             type_,
             int(metadata["resourceVersion"]),
             snapshot,
-            before.snapshot if before and type_ == MODIFIED else None,
+            old.snapshot if old and type_ == MODIFIED else None,
         )
         if type_ == DELETED:
             self._latest.pop(key, None)
@@ -173,7 +191,39 @@ class EventLog:
             self._ring[-_WARM].cool()
         for watcher in self._watchers:
             watcher.offer(event)
+        for listener in self._listeners:
+            listener(event)
         return event
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have every later event told to a function."""
+        self._listeners.append(listener)
+
+    def repeat(self, event: Event) -> None:
+        """Show an event to the open watches once more, as MODIFIED."""
+        for watcher in self._watchers:
+            watcher.show(event, MODIFIED)
+
+    def compact(self) -> None:
+        """Forget all past events, as the Kubernetes API does after some minutes."""
+        self._ring.clear()
+        self._oldest = self._version
+
+    def past(self, namespace: str, changes: int) -> tuple[int, list[Mapping[str, Any]]]:
+        """The version and the workflows of the namespace before the last so many changes.
+
+        Like a cache that lags behind. It cannot lag further than the window of past events.
+        """
+        undone = list(self._ring)[-changes:]
+        version = undone[0].version - 1 if undone else self._version
+        found = [event for event in self.all(namespace) if event.version <= version]
+        missing = {_key(event) for event in undone} - {_key(event) for event in found}
+        for event in reversed(self._ring):
+            if event.version <= version and _key(event) in missing:
+                missing.remove(_key(event))
+                if event.type != DELETED:
+                    found.append(event)
+        return version, [event.snapshot for event in found]
 
     def watch(self, namespace: str, *, selector: Selector, name: str | None, since: str) -> Watcher:
         """Open a watch; close it with `unwatch`.
@@ -205,7 +255,7 @@ class EventLog:
 
     def _after(self, version: int) -> list[Event]:
         if version < self._oldest:
-            raise invalid(f"too old resource version: {version} ({self._oldest})")
+            raise too_old(str(version), self._oldest)
         found = []
         for event in reversed(self._ring):
             if event.version <= version:

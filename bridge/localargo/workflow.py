@@ -27,7 +27,8 @@ class Workflow:
 
     `spec` is what the client sent (plus `shutdown` and `suspend`), `plan` what is executed: the
     spec laid over that of the template. `plan` and `stored_templates` are shared between the
-    workflows of a template and never changed. Times are Unix seconds.
+    workflows of a template and never changed. `stuck`: the controller does nothing with it;
+    `unseen`: its end and its deletion are one change. Times are Unix seconds.
     """
 
     metadata: dict[str, Any]
@@ -46,6 +47,7 @@ class Workflow:
     synchronization: dict[str, Any] | None = None
     stored_spec: Mapping[str, Any] | None = None
     stuck: bool = False
+    unseen: bool = False
 
     @property
     def name(self) -> str:

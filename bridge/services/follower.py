@@ -13,7 +13,13 @@ from dataclasses import replace
 from functools import partial
 
 from bridge.domain.actions import ActionDefinition
-from bridge.domain.errors import BridgeError, RunUnknown, WatchExpired, WorkflowGone
+from bridge.domain.errors import (
+    BridgeError,
+    LeaseLost,
+    RunUnknown,
+    WatchExpired,
+    WorkflowGone,
+)
 from bridge.domain.events import EventDraft, status
 from bridge.domain.progress import advance
 from bridge.domain.runs import Run, RunChanges, RunStatus
@@ -52,11 +58,14 @@ class Follower:
         self._patience = patience
         self._tracked: dict[str, Tracked] = {}
         self._names: dict[str, str] = {}
+        self._first_listing = asyncio.Event()
         self.connected = False
         self.on_ended: Callable[[str, Snapshot], object] = lambda _run, _snapshot: None
         self.on_lost: Callable[[str], object] = lambda _run: None
         self.on_stuck: Callable[[str], object] = lambda _run: None
         self.on_nodes: Callable[[str, Snapshot, Iterable[Node]], object] = lambda *_: None
+        self.on_gates: Callable[[str, Snapshot], object] = lambda _run, _snapshot: None
+        self.on_stranger: Callable[[Snapshot], object] = lambda _snapshot: None
 
     def __len__(self) -> int:
         return len(self._tracked)
@@ -82,6 +91,10 @@ class Follower:
         if tracked is not None:
             self._names.pop(tracked.workflow, None)
             tracked.idle.set()
+
+    async def listed(self) -> None:
+        """Wait until everything that there is has been seen once."""
+        await self._first_listing.wait()
 
     async def flush(self, run_id: str) -> None:
         """Wait until everything that reached us of a run is stored."""
@@ -111,6 +124,7 @@ class Follower:
             try:
                 listing = await self._engine.listing()
                 self._reconcile(listing.snapshots)
+                self._first_listing.set()
                 self.connected = True
                 backoff.reset()
                 await self._watch(listing.resource_version)
@@ -142,7 +156,11 @@ class Follower:
 
     def _seen(self, event: WatchEvent) -> None:
         tracked = self._tracked.get(self._names.get(event.snapshot.name, ""))
-        if event.type == "BOOKMARK" or tracked is None:
+        if event.type == "BOOKMARK":
+            return
+        if tracked is None:
+            if event.type != "DELETED" and not event.snapshot.ended:
+                self.on_stranger(event.snapshot)
             return
         self._offer(tracked, event.snapshot)
         if event.type == "DELETED" and not tracked.ending:
@@ -151,6 +169,9 @@ class Follower:
     def _reconcile(self, snapshots: Iterable[Snapshot]) -> None:
         """Compare everything tracked with everything there is."""
         there = {snapshot.name: snapshot for snapshot in snapshots}
+        for stranger in there.values():
+            if stranger.name not in self._names and not stranger.ended:
+                self.on_stranger(stranger)
         for tracked in tuple(self._tracked.values()):
             snapshot = there.get(tracked.workflow)
             if snapshot is not None:
@@ -248,6 +269,8 @@ class Follower:
     def _applied(self, tracked: Tracked, snapshot: Snapshot, look_at: tuple[Node, ...]) -> None:
         if look_at:
             self.on_nodes(tracked.run_id, snapshot, look_at)
+        if snapshot.suspended:
+            self.on_gates(tracked.run_id, snapshot)
         if snapshot.ended:
             tracked.ending = True
             self.on_ended(tracked.run_id, snapshot)
@@ -280,6 +303,9 @@ class Follower:
             tracked.writing = False
             then()
             self._proceed(tracked)
+            return
+        if isinstance(error, LeaseLost):
+            self.forget(tracked.run_id)  # its new owner goes on from what is stored
             return
         _log.error("commit failed", exc_info=error, extra={"run": tracked.run_id})
         if isinstance(item, Lines):  # a snapshot can be fetched again, these cannot

@@ -1,16 +1,21 @@
 """The one way in which runs change: commit first, tell afterwards.
 
-Knows the store and the subscribers. Must not know why something changes.
+Knows the store, the subscribers and which runs this replica owns: it writes no others, and a
+write after another replica's take-over is refused by its fence. Must not know why something
+changes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
+from bridge.domain.commands import Command
+from bridge.domain.errors import LeaseLost
 from bridge.domain.events import EventDraft, Level, done, log
 from bridge.domain.runs import Run, RunChanges, RunError, RunStatus
-from bridge.ports import Appended, Clock, RunStore, Subscriber
+from bridge.ports import Appended, Clock, Commanded, Entry, RunStore, Subscriber
 
 
 class Journal:
@@ -20,30 +25,59 @@ class Journal:
         self._store = store
         self._clock = clock
         self._subscribers: list[Subscriber] = []
+        self._fences: dict[str, int] = {}
+        self.on_lost: Callable[[str], object] = lambda _run_id: None
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell *subscriber* of every commit from now on."""
         self._subscribers.append(subscriber)
 
+    # --- whose runs ------------------------------------------------------------------------
+
+    def own(self, run: Run) -> None:
+        """Write *run* from now on: this replica has accepted or claimed it."""
+        self._fences[run.id] = run.fence
+
+    def owns(self, run_id: str) -> bool:
+        """Whether this replica may write the run, as far as it knows."""
+        return run_id in self._fences
+
+    def disown(self, run_id: str) -> None:
+        """Write the run no more: it has ended, or is another replica's."""
+        self._fences.pop(run_id, None)
+
+    # --- writing ---------------------------------------------------------------------------
+
     def write(
-        self, run_id: str, *events: EventDraft, changes: RunChanges | None = None
+        self,
+        run_id: str,
+        *events: EventDraft,
+        changes: RunChanges | None = None,
+        entry: Entry | None = None,
     ) -> asyncio.Future[Run | None]:
-        """Commit *events* and *changes*; gives None when the run has ended already.
+        """Commit *events* with *changes*, or an *entry*; None when the run has ended already.
 
         The place in the order is taken at the call, so callers may await later, or never.
 
         Raises (when awaited):
-            StoreUnavailable: Nothing was written.
+            StoreUnavailable: Nothing was written, as far as is known.
+            LeaseLost: The run is another replica's.
         """
-        pending = self._store.append(
-            run_id, changes=changes or RunChanges(), events=events, now=self._clock.now()
-        )
         told: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
-        pending.add_done_callback(partial(self._publish, told))
+        fence = self._fences.get(run_id)
+        if fence is None:
+            told.set_exception(LeaseLost(f"Run {run_id} is not this replica's to write."))
+            return told
+        entry = entry or Entry(changes=changes or RunChanges(), events=events)
+        pending = self._store.append(run_id, entry, fence=fence, now=self._clock.now())
+        pending.add_done_callback(partial(self._publish, run_id, told))
         return told
 
     def _publish(
-        self, told: asyncio.Future[Run | None], pending: asyncio.Future[Appended | None]
+        self,
+        run_id: str,
+        told: asyncio.Future[Run | None],
+        pending: asyncio.Future[Appended | None],
     ) -> None:
         if pending.cancelled():
             told.cancel()
@@ -51,14 +85,37 @@ class Journal:
         error = pending.exception()
         appended = None if error else pending.result()
         if appended is not None:
-            for subscriber in self._subscribers:
-                subscriber.published(appended.run, appended.events)
+            self._tell(appended)
+        if isinstance(error, LeaseLost):
+            self.disown(run_id)
+            self.on_lost(run_id)
         if told.cancelled():  # the caller has gone; the commit stands all the same
             return
         if error is not None:
             told.set_exception(error)
         else:
             told.set_result(appended.run if appended else None)
+
+    def _tell(self, appended: Appended) -> None:
+        if appended.run.finished:
+            self.disown(appended.run.id)
+        for subscriber in self._subscribers:
+            subscriber.published(appended.run, appended.events)
+
+    async def command(self, command: Command, *, entry: Entry) -> Commanded:
+        """Commit somebody's command; the run may be any replica's."""
+        commanded = await self._store.command(command, entry=entry, now=self._clock.now())
+        if commanded.appended is not None:
+            self._tell(commanded.appended)
+        return commanded
+
+    async def take_lock(self, run_id: str) -> Run | None:
+        """Give the run its lock if it is next: None, or the run that is before it.
+
+        Raises:
+            StoreUnavailable, LeaseLost.
+        """
+        return await self._store.take_lock(run_id, fence=self._fences.get(run_id, 0))
 
     async def end(
         self, run: Run, *, status: RunStatus, error: RunError | None = None

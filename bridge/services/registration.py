@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from bridge.domain.entities import ENTITY_RUN_ANNOTATION, EntityDocument
+from bridge.domain.entities import ENTITY_RUN_ANNOTATION, EntityDocument, EntityRef
 from bridge.domain.errors import (
     BridgeError,
     CatalogRejected,
@@ -22,7 +22,7 @@ from bridge.domain.errors import (
 from bridge.domain.events import duration, log
 from bridge.domain.mapping import Site, WorkflowFacts, entity_of, roots_of
 from bridge.domain.runs import WORKFLOW_OUTPUTS, Run, RunError, RunStatus
-from bridge.ports import Catalog, Chance, Clock, RunStore, WorkflowEngine
+from bridge.ports import Catalog, Chance, Clock, Entry, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
 from bridge.services.journal import Journal
@@ -76,7 +76,7 @@ class Registrar:
         run = await self._store.run(run_id)
         try:
             if not run.finished:
-                await self._attempt(run)
+                await self._attempt(run, quiet=bool(told))
         except EntityConflict as error:
             await self._journal.end(run, status=RunStatus.FAILED, error=RunError.of(error))
         except (CatalogUnavailable, CatalogRejected) as error:
@@ -86,7 +86,7 @@ class Registrar:
             return error.detail
         return None
 
-    async def _attempt(self, run: Run) -> None:
+    async def _attempt(self, run: Run, *, quiet: bool) -> None:
         definition = await self._actions.definition_of(run)
         url = self._engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
         facts = WorkflowFacts(url=url, outputs=run.state.get(WORKFLOW_OUTPUTS))
@@ -95,31 +95,36 @@ class Registrar:
         if entity is None or definition.spec.catalog is None:
             await self._journal.end(run, status=RunStatus.SUCCEEDED)
         elif definition.spec.catalog.mode == "remove":
-            await self._remove(run, entity)
+            await self._remove(run, entity, quiet=quiet)
         else:
-            await self._upsert(run, entity)
+            await self._upsert(run, entity, quiet=quiet)
 
-    async def _upsert(self, run: Run, entity: EntityDocument) -> None:
+    async def _upsert(self, run: Run, entity: EntityDocument, *, quiet: bool) -> None:
         if self._catalog is None:
-            await self._store.put_entity(entity, now=self._clock.now())
-            await self._journal.say(
-                run.id, f"no Backstage catalog is configured; {entity.path} serves {entity.ref}"
-            )
+            line = f"no Backstage catalog is configured; {entity.path} serves {entity.ref}"
         else:
-            shown = await self._catalog.entity(entity.ref)
-            if shown is not None and not self._catalog.owns(shown):
-                raise EntityConflict(
-                    f"The work is done, but the catalog already has a {entity.ref} that the "
-                    "bridge did not make; rename or remove that entity, then ask again."
-                )
-            await self._store.put_entity(entity, now=self._clock.now())
+            await self._refuse_foreign(self._catalog, entity.ref)
+            line = f"● registering {entity.ref} in the catalog"
+        # The document is served in one commit with the line that says so.
+        served = Entry(events=() if quiet else (log(line),), keeps=entity)
+        await self._journal.write(run.id, entry=served)
+        if self._catalog is not None:
             await self._show(self._catalog, run, entity)
         registered = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(registered, status=RunStatus.SUCCEEDED)
 
+    async def _refuse_foreign(self, catalog: Catalog, ref: EntityRef) -> bool:
+        """Whether the catalog shows *ref*; raises if it is not ours to change."""
+        shown = await catalog.entity(ref)
+        if shown is not None and not catalog.owns(shown):
+            raise EntityConflict(
+                f"The work is done, but the catalog has a {ref} that the bridge did not make; "
+                "rename or remove that entity, then ask again."
+            )
+        return shown is not None
+
     async def _show(self, catalog: Catalog, run: Run, entity: EntityDocument) -> None:
         started = self._clock.monotonic()
-        await self._journal.say(run.id, f"● registering {entity.ref} in the catalog")
         await self._register_base(catalog)
         await catalog.register(entity)
         deadline = started + self._visible_within
@@ -143,10 +148,24 @@ class Registrar:
                 await catalog.register(entity)
         self._base_registered = True
 
-    async def _remove(self, run: Run, entity: EntityDocument) -> None:
-        await self._store.remove_entity(entity.ref)
-        await self._journal.say(run.id, f"✓ {entity.ref} leaves the catalog")
-        await self._journal.end(run, status=RunStatus.SUCCEEDED)
+    async def _remove(self, run: Run, entity: EntityDocument, *, quiet: bool) -> None:
+        """Take the document out of the catalog; succeeded means that it shows it no more."""
+        if self._catalog is not None and await self._refuse_foreign(self._catalog, entity.ref):
+            if not quiet:
+                await self._journal.say(run.id, f"● removing {entity.ref} from the catalog")
+            await self._catalog.unregister(entity)
+            deadline = self._clock.monotonic() + self._visible_within
+            while await self._catalog.entity(entity.ref) is not None:
+                if self._clock.monotonic() > deadline:
+                    raise CatalogUnavailable(
+                        f"The catalog still shows {entity.ref} after "
+                        f"{duration(self._visible_within)}"
+                    )
+                await self._clock.sleep(0.25)
+        left = log(f"✓ {entity.ref} has left the catalog")
+        await self._journal.write(run.id, entry=Entry(events=(left,), drops=entity.ref))
+        removed = replace(run, entity_ref=str(entity.ref))
+        await self._journal.end(removed, status=RunStatus.SUCCEEDED)
 
     async def serve_base_entities(self) -> None:
         """Make the documents that are no run's available at their addresses."""

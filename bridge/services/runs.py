@@ -1,4 +1,4 @@
-"""Use cases on runs: accept, look, preview, cancel.
+"""Use cases on runs: accept, look, preview, try again.
 
 Knows actions, the store and whom to hand an accepted run to. Must not know HTTP or Argo.
 """
@@ -6,11 +6,12 @@ Knows actions, the store and whom to hand an accepted run to. Must not know HTTP
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bridge.domain.errors import RequestInvalid
-from bridge.domain.events import Event, log
+from bridge.domain.commands import AuditDraft
+from bridge.domain.errors import EventIdInvalid, RequestInvalid
+from bridge.domain.events import Event, log, with_gap
 from bridge.domain.mapping import (
     Site,
     example_outputs,
@@ -18,7 +19,8 @@ from bridge.domain.mapping import (
     roots_of,
     workflow_of,
 )
-from bridge.domain.runs import Acceptance, NewRun, Run, RunChanges, RunContext, RunStatus
+from bridge.domain.references import render_template
+from bridge.domain.runs import Acceptance, NewRun, Run, RunContext
 from bridge.ports import Chance, Clock, RunFilter, RunStore
 from bridge.services.actions import Actions
 from bridge.services.journal import Journal
@@ -52,7 +54,6 @@ class Runs:
         site: Site,
         namespaces: Mapping[str, str],
         on_accepted: Callable[[Run], None],
-        on_cancel: Callable[[Run], None],
     ) -> None:
         self._store = store
         self._actions = actions
@@ -62,17 +63,22 @@ class Runs:
         self._site = site
         self._namespaces = namespaces
         self._on_accepted = on_accepted
-        self._on_cancel = on_cancel
 
     async def accept(self, request: Request) -> Acceptance:
         """Take a request exactly once; the run is durable when this returns.
 
         Raises:
-            ActionUnknown, InputInvalid, IdempotencyKeyReused, RequestInvalid, StoreUnavailable.
+            ActionUnknown, InputInvalid, IdempotencyKeyReused, LockHeld, RequestInvalid,
+            StoreUnavailable.
         """
-        new = self._new_run(request)
-        acceptance = await self._store.accept(new, first=log(f"accepted {new.action} as {new.id}"))
+        record = AuditDraft("run.accept", request.caller, request.user, data={"by": "request"})
+        return await self._accept(self._new_run(request), record)
+
+    async def _accept(self, new: NewRun, record: AuditDraft) -> Acceptance:
+        first = log(_first_line(new))
+        acceptance = await self._store.accept(new, first=first, audit=(record,))
         if not acceptance.replayed:
+            self._journal.own(acceptance.run)
             self._on_accepted(acceptance.run)
         return acceptance
 
@@ -113,7 +119,11 @@ class Runs:
         )
         roots = roots_of(Run.accepted(new, attempt=1), definition=definition, site=self._site)
         parameters_of(definition, roots=roots)  # refused now, not after the caller has gone
-        return new
+        lock = definition.spec.lock
+        if lock is None:
+            return new
+        key = render_template(lock.key, roots=roots)
+        return replace(new, lock=key, may_queue=lock.when_held == "queue")
 
     async def get(self, run_id: str) -> Run:
         """One run. Raises RunUnknown."""
@@ -126,26 +136,44 @@ class Runs:
     async def events(self, run_id: str, *, after: int, limit: int) -> list[Event]:
         """Stored events of a run. Raises RunUnknown."""
         await self._store.run(run_id)
-        return await self._store.events(run_id, after=after, limit=limit)
+        return with_gap(await self._store.events(run_id, after=after, limit=limit), after=after)
 
-    async def cancel(self, run_id: str, *, by: str) -> Run:
-        """Ask for the end of a run; asking again, or after its end, changes nothing.
-
-        Raises:
-            RunUnknown: There is no such run.
-        """
+    async def acknowledge(self, run_id: str, *, reader: str, seq: int) -> int:
+        """Remember how far a reader has come; gives where it is. Raises RunUnknown."""
         run = await self._store.run(run_id)
-        if run.finished:
-            return run
-        if not run.cancelling:
-            late = run.status is RunStatus.REGISTERING
-            why = "too late to cancel: the workflow has succeeded"
-            told = why if late else f"cancel requested by {by}"
-            changes = RunChanges(cancel_requested_by=by, cancel_requested_at=self._clock.now())
-            asked = log(told, level="warn")
-            run = await self._journal.write(run_id, asked, changes=changes) or run
-        self._on_cancel(run)
-        return run
+        if seq > run.last_seq:
+            raise EventIdInvalid(f"Run {run_id} has {run.last_seq} events, not {seq}.")
+        return await self._store.acknowledge(run_id, reader=reader, seq=seq)
+
+    async def acknowledged(self, run_id: str, *, reader: str) -> int:
+        """How far a reader has come. Raises RunUnknown."""
+        return await self._store.acknowledged(run_id, reader=reader)
+
+    async def again(self, run: Run, *, by: AuditDraft, takes_over: bool) -> Run:
+        """The next attempt of an ended run: a new workflow, or on with the one it had.
+
+        Raises like :meth:`accept`.
+        """
+        request = Request(
+            action=run.action,
+            input=run.input,
+            caller=run.caller,
+            user=run.user,
+            key=run.key,
+            context=run.context,
+        )
+        new = self._new_run(request)
+        if takes_over:
+            new = replace(new, takes_over=run)
+        return (await self._accept(new, by)).run
+
+
+def _first_line(new: NewRun) -> str:
+    if new.takes_over is None:
+        return f"accepted {new.action} as {new.id}"
+    return f"accepted {new.action} as {new.id}: Argo goes on with the workflow of run " + (
+        new.takes_over.id
+    )
 
 
 def _checked_key(key: str | None) -> str | None:

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from bridge.domain.events import Event
+from bridge.domain.events import Event, with_gap
 from bridge.domain.frames import KEEP_ALIVE, encode_event
 from bridge.domain.runs import Run
 from bridge.ports import Clock, RunStore
@@ -34,6 +34,7 @@ class Subscription:
         "run_id",
         "seq",
         "slot",
+        "stale",
         "taken_at",
     )
 
@@ -43,6 +44,7 @@ class Subscription:
         self.caught_up = False
         self.frames: deque[_Frame] = deque()
         self.slot = 0
+        self.stale = False
         self.taken_at: float | None = None
         self.on_stall: Callable[[], object] = self.close
         self._waiter: asyncio.Future[None] | None = None
@@ -67,6 +69,11 @@ class Subscription:
             self.frames.append((0, KEEP_ALIVE, False))
             self._wake()
 
+    def refresh(self) -> None:
+        """Look into the store: somebody else may have written."""
+        self.stale = True
+        self._wake()
+
     def close(self) -> None:
         """End the stream after what is queued; the reader may come again."""
         self._closed = True
@@ -77,8 +84,8 @@ class Subscription:
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait for a frame or the end."""
-        while not self.frames and not self._closed:
+        """Wait for a frame, a reason to look, or the end."""
+        while not self.frames and not self._closed and not self.stale:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
             self._waiter = None
@@ -116,6 +123,17 @@ class Streams:
         for reader in tuple(readers):
             reader.push(frames, capacity=self._capacity)
 
+    def positions(self) -> dict[str, int]:
+        """How far the reader that is furthest behind has come, for each run that is read."""
+        return {
+            run_id: min(reader.seq for reader in readers) for run_id, readers in self._open.items()
+        }
+
+    def refresh(self, run_id: str) -> None:
+        """Make the run's readers look into the store: another replica may have written."""
+        for reader in tuple(self._open.get(run_id, ())):
+            reader.refresh()
+
     def subscribe(self, run_id: str, *, after: int) -> Subscription:
         """Open a subscription; :meth:`read` reads it and :meth:`leave` ends it."""
         reader = Subscription(run_id, after=after)
@@ -145,7 +163,9 @@ class Streams:
         chunk = None if reader.caught_up else await self._past(reader)
         while chunk is None:
             await reader.wait()
-            if not reader.frames:
+            if reader.stale:
+                reader.stale, reader.caught_up = False, False
+            elif not reader.frames:
                 return None
             chunk = _take(reader)
             if chunk is None and not reader.caught_up:
@@ -159,6 +179,7 @@ class Streams:
         reader.caught_up = len(page) < _PAGE
         if not page:
             return None
+        page = with_gap(page, after=reader.seq)
         reader.seq = page[-1].seq
         if page[-1].is_last:
             reader.close()

@@ -1,13 +1,16 @@
 """From an accepted run to a workflow: created once, however often this is interrupted.
 
-Knows the order that makes it so (design, section 4): commit *submitting*, create under the
-deterministic name, commit the uid. Must not know what Argo speaks.
+Knows the order that makes it so (design, section 4): take the lock, commit *submitting*, create
+under the deterministic name, commit the uid. A creation whose outcome is not known is looked up
+before it is repeated, and never repeated once Argo may have removed what it made. Must not know
+what Argo speaks.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.errors import (
@@ -15,14 +18,18 @@ from bridge.domain.errors import (
     EngineConflict,
     EngineForbidden,
     EngineUnavailable,
+    EngineUnreached,
+    LeaseLost,
     RunCancelled,
     StoreUnavailable,
     TemplateMissing,
     WorkflowExists,
     WorkflowGone,
+    WorkflowLost,
 )
 from bridge.domain.events import status
 from bridge.domain.mapping import Site, roots_of, workflow_of
+from bridge.domain.progress import FollowState
 from bridge.domain.runs import RUN_LABEL, Run, RunChanges, RunError, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.ports import Chance, Clock, RunStore, WorkflowEngine
@@ -32,6 +39,8 @@ from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 
 _BEFORE = frozenset({RunStatus.ACCEPTED, RunStatus.SUBMITTING})
+_UNDONE = (EngineUnreached, EngineConflict, EngineForbidden)
+"""Failures that say that nothing was created."""
 _AGAIN = (EngineUnavailable, EngineConflict, EngineForbidden)
 
 
@@ -50,6 +59,7 @@ class Submitter:
         chance: Chance,
         site: Site,
         at_once: int = 4,
+        kept: timedelta = timedelta(hours=1),
     ) -> None:
         self._store = store
         self._journal = journal
@@ -60,24 +70,29 @@ class Submitter:
         self._chance = chance
         self._site = site
         self._slots = asyncio.Semaphore(at_once)
+        self._kept = kept
 
     async def submit(self, run: Run) -> None:
         """Bring *run* to its workflow, or to its end; waits for as long as Argo is away."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=15.0)
-        outage, tried = "", False
+        outage = ""
+        doubt, tried = run.status is RunStatus.SUBMITTING, False
+        if doubt:
+            await self._followers[run.target].listed()  # it may show the workflow: no call for it
         while True:
             try:
-                if tried:
+                if tried or doubt:
                     run = await self._store.run(run.id)
                     if run.status not in _BEFORE:
                         return  # the answer was lost, but the watch has shown the workflow
                 tried = True
-                snapshot = await self._attempt(run)
+                snapshot = await self._attempt(run, doubt=doubt)
                 if outage and snapshot is not None:
                     await self._journal.say(run.id, "Argo answers again")
             except StoreUnavailable:
                 await backoff.wait()
             except _AGAIN as error:
+                doubt = doubt or not isinstance(error, _UNDONE)
                 outage = await self._warn(run, error, told=outage)
                 await backoff.wait(at_least=error.retry_after or 0)
             else:
@@ -95,30 +110,47 @@ class Submitter:
             return told
         return reason
 
-    async def _attempt(self, run: Run) -> Snapshot | None:
+    async def _attempt(self, run: Run, *, doubt: bool) -> Snapshot | None:
         """The workflow, or None when the run has ended without one."""
         try:
             definition = await self._actions.definition_of(run)
+            # The watch may show the workflow before the answer to its creation arrives.
+            self._followers[run.target].track(run, definition=definition)
+            run = await self._with_lock(run)
             async with self._slots:
-                return await self._create(run, definition)
-        except (StoreUnavailable, *_AGAIN):
+                return await self._bring(run, definition, doubt=doubt)
+        except (StoreUnavailable, LeaseLost, *_AGAIN):
             raise
         except BridgeError as error:
             self._followers[run.target].forget(run.id)
-            cancelled = isinstance(error, RunCancelled)
-            ended = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
-            await self._journal.end(run, status=ended, error=RunError.of(error))
+            await self._journal.end(
+                run, status=_END_OF.get(type(error), RunStatus.FAILED), error=RunError.of(error)
+            )
             return None
 
-    async def _create(self, run: Run, definition: ActionDefinition) -> Snapshot:
-        engine, follower = self._engines[run.target], self._followers[run.target]
-        # The watch may show the workflow before the answer to its creation arrives.
-        follower.track(run, definition=definition)
+    async def _with_lock(self, run: Run) -> Run:
+        """Wait until the run is the one that may work on its thing, or is cancelled."""
+        backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=5.0)
+        told = ""
+        while run.lock is not None and not run.holds_lock and run.takes_over is None:
+            if run.cancelling or (before := await self._journal.take_lock(run.id)) is None:
+                break
+            if before.id != told:
+                told = before.id
+                await self._journal.say(run.id, f"⏸ waiting for run {told}, which has {run.lock}")
+            await backoff.wait()
+            run = await self._store.run(run.id)
+        return run
+
+    async def _bring(self, run: Run, definition: ActionDefinition, *, doubt: bool) -> Snapshot:
+        engine = self._engines[run.target]
         if run.cancelling:
             return await self._already_made(run, engine)
-        if run.status is RunStatus.ACCEPTED:
-            changes = RunChanges(status=RunStatus.SUBMITTING)
-            await self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
+        if run.takes_over is not None:
+            return await self._open_again(run, engine)
+        if doubt and (found := await self._made_before(run, engine)) is not None:
+            return found
+        await self._begin(run)
         roots = roots_of(run, definition=definition, site=self._site)
         workflow = workflow_of(run, definition=definition, site=self._site, roots=roots)
         try:
@@ -128,18 +160,51 @@ class Submitter:
         except TemplateMissing as error:
             raise TemplateMissing(_install_hint(definition, run)) from error
 
+    async def _begin(self, run: Run) -> None:
+        """Commit that a creation is about to be tried: who takes over must look for its result."""
+        now = self._clock.now()
+        if run.status is RunStatus.ACCEPTED:
+            changes = RunChanges(status=RunStatus.SUBMITTING, doubt_since=now)
+            await self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
+        elif run.doubt_since is None or now - run.doubt_since > self._kept / 4:
+            # No workflow was there: what may be made from here on is not older than this.
+            await self._journal.write(run.id, changes=RunChanges(doubt_since=now))
+
+    async def _made_before(self, run: Run, engine: WorkflowEngine) -> Snapshot | None:
+        """What an earlier try made, if anything; raises when that can no longer be known."""
+        try:
+            found = await engine.get(run.workflow_name)
+        except WorkflowGone as error:
+            since = run.doubt_since or run.updated_at
+            if self._clock.now() - since < self._kept:
+                return None
+            raise WorkflowLost(
+                "The bridge was interrupted while it created the workflow, so long ago that Argo "
+                "would have removed a finished one: look for its effects, then ask again."
+            ) from error
+        return _checked(found, run)
+
+    async def _open_again(self, run: Run, engine: WorkflowEngine) -> Snapshot:
+        """Retry an ended workflow, unless it has been retried already."""
+        try:
+            found = _checked(await engine.get(run.workflow_name, uid=run.workflow_uid), run)
+            await self._begin(run)
+            if not found.ended or _retried(found, run):
+                return found
+            return await engine.retry(run.workflow_name)
+        except WorkflowGone as error:
+            raise WorkflowLost(
+                "Argo has removed the workflow, so it cannot be tried again there; "
+                "ask for a new attempt."
+            ) from error
+
     async def _adopt(self, run: Run, engine: WorkflowEngine) -> Snapshot:
         """An earlier try may have been applied although its answer was lost."""
         try:
             found = await engine.get(run.workflow_name)
         except WorkflowGone as error:
             raise EngineConflict("the workflow was there and is gone again") from error
-        if not _is_of(found, run):
-            raise WorkflowExists(
-                f"Argo has a workflow {run.workflow_name} that belongs to somebody else; "
-                "delete it or ask again under a new key."
-            )
-        return found
+        return _checked(found, run)
 
     async def _already_made(self, run: Run, engine: WorkflowEngine) -> Snapshot:
         """A cancelled run is not created any more; but an earlier try may have been."""
@@ -153,8 +218,31 @@ class Submitter:
         return found
 
 
+_END_OF: Mapping[type[BridgeError], RunStatus] = {
+    RunCancelled: RunStatus.CANCELLED,
+    WorkflowLost: RunStatus.LOST,
+}
+
+
 def _is_of(snapshot: Snapshot, run: Run) -> bool:
+    if run.takes_over is not None:
+        return snapshot.uid == run.workflow_uid
     return snapshot.labels.get(RUN_LABEL) == run.id
+
+
+def _checked(found: Snapshot, run: Run) -> Snapshot:
+    if not _is_of(found, run):
+        raise WorkflowExists(
+            f"Argo has a workflow {run.workflow_name} that belongs to somebody else; "
+            "delete it or ask again under a new key."
+        )
+    return found
+
+
+def _retried(snapshot: Snapshot, run: Run) -> bool:
+    """Whether the workflow began again after what the run's predecessor saw of it."""
+    seen = FollowState.from_json(run.state).nodes.get(run.workflow_name)
+    return seen is not None and snapshot.started > seen[1]
 
 
 def _waiting(error: BridgeError) -> str:

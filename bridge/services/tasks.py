@@ -11,6 +11,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from bridge.domain.errors import LeaseLost
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,11 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, LeaseLost):
+            _log.info("left to another replica", extra={"task_name": task.get_name()})
+        else:
             _log.error(
                 "background task failed", exc_info=error, extra={"task_name": task.get_name()}
             )

@@ -1,0 +1,63 @@
+"""The workflow archive: what has ended, kept beyond its deletion.
+
+Knows snapshots. Off unless `enabled` is set, as in a plain install of Argo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bridge.localargo.events import Event
+from bridge.localargo.workflow import FINAL_PHASES, LABEL
+
+_STATUS_LABEL = LABEL + "workflow-archiving-status"
+_PARTIAL = ("phase", "startedAt", "finishedAt", "progress", "message")
+
+Snapshot = Mapping[str, Any]
+
+
+class Archive:
+    """Final states by uid, in the order of their end."""
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self._by_uid: dict[str, Snapshot] = {}
+
+    def offer(self, event: Event) -> None:
+        """Keep the state of an event if it is a final one."""
+        if self.enabled and event.snapshot["status"].get("phase") in FINAL_PHASES:
+            metadata = dict(event.snapshot["metadata"])
+            labels = {**metadata.get("labels", {}), _STATUS_LABEL: "Persisted"}
+            metadata["labels"] = dict(sorted(labels.items()))
+            self._by_uid[metadata["uid"]] = {**event.snapshot, "metadata": metadata}
+
+    def find(self, name: str, uid: str | None = None) -> Snapshot | None:
+        """By uid if one is given, else the last that ended under the name."""
+        if not self.enabled:
+            return None
+        if uid:
+            return self._by_uid.get(uid)
+        named = (s for s in reversed(self._by_uid.values()) if s["metadata"]["name"] == name)
+        return next(named, None)
+
+    def remove(self, uid: str) -> bool:
+        """Forget one; False if it is not there."""
+        return self._by_uid.pop(uid, None) is not None
+
+    def without(self, live: Iterable[Snapshot]) -> list[Snapshot]:
+        """What is in the archive only."""
+        uids = {snapshot["metadata"]["uid"] for snapshot in live}
+        kept = self._by_uid if self.enabled else {}
+        return [snapshot for uid, snapshot in kept.items() if uid not in uids]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """All of them as a list of the archive shows them: without nodes, newest first."""
+        return [
+            {
+                "metadata": snapshot["metadata"],
+                "spec": {"arguments": {}},
+                "status": {k: v for k, v in snapshot["status"].items() if k in _PARTIAL},
+            }
+            for snapshot in self.without(())[::-1]
+        ]

@@ -1,0 +1,311 @@
+"""Use cases of people on runs that are under way: cancel, terminate, approve, reject, retry.
+
+Knows who may decide, that a second decision is an answer and not an effect, and that everything
+asked leaves a record. Must not know how a command reaches Argo: its owner carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bridge.domain.actions import ActionDefinition, Approval
+from bridge.domain.commands import AuditDraft, Command, Verb
+from bridge.domain.entities import EntityRef
+from bridge.domain.errors import (
+    AlreadyDecided,
+    BridgeError,
+    FieldError,
+    Forbidden,
+    InputInvalid,
+    NotRetryable,
+    NotWaiting,
+)
+from bridge.domain.events import EventDraft, log
+from bridge.domain.inputs import InputSchema, forbidden_text
+from bridge.domain.runs import Run, RunChanges, RunStatus
+from bridge.domain.workflows import Node
+from bridge.ports import Catalog, Clock, Commanded, Entry, RunStore, WorkflowEngine
+from bridge.services.actions import Actions
+from bridge.services.journal import Journal
+from bridge.services.runs import Runs
+
+RetryMode = Literal["attempt", "workflow"]
+_BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A verified caller: the service that speaks, and the person it speaks for."""
+
+    caller: str
+    user: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: who did it."""
+        return self.user or self.caller
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks of a run, with the reason given."""
+
+    run_id: str
+    actor: Actor
+    reason: str = ""
+
+
+class Control:
+    """Takes commands for any run; whichever replica owns it carries them out."""
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        journal: Journal,
+        runs: Runs,
+        actions: Actions,
+        engines: Mapping[str, WorkflowEngine],
+        catalog: Catalog | None,
+        clock: Clock,
+        on_command: Callable[[Command], object],
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._runs = runs
+        self._actions = actions
+        self._engines = engines
+        self._catalog = catalog
+        self._clock = clock
+        self._on_command = on_command
+
+    # --- ending ----------------------------------------------------------------------------
+
+    async def cancel(self, wish: Wish) -> Run:
+        """Ask for the end of a run; asking again, or after its end, changes nothing.
+
+        Raises:
+            RunUnknown: There is no such run.
+        """
+        return await self._end(wish, Verb.CANCEL)
+
+    async def terminate(self, wish: Wish) -> Run:
+        """Like :meth:`cancel`, but at once and without the workflow's exit handler."""
+        return await self._end(wish, Verb.TERMINATE)
+
+    async def _end(self, wish: Wish, verb: Verb) -> Run:
+        run = await self._store.run(wish.run_id)
+        if run.finished:
+            return run
+        asked = "cancel" if verb is Verb.CANCEL else "termination"
+        told = f"{asked} requested by {wish.actor.name}{_because(wish.reason)}"
+        changes = RunChanges()
+        if not run.cancelling:
+            changes = RunChanges(
+                cancel_requested_by=wish.actor.name, cancel_requested_at=self._clock.now()
+            )
+        commanded = await self._give(wish, verb, told, changes=changes)
+        return commanded.run
+
+    # --- deciding --------------------------------------------------------------------------
+
+    async def decide(
+        self, wish: Wish, verb: Literal[Verb.APPROVE, Verb.REJECT], inputs: Mapping[str, Any]
+    ) -> Run:
+        """Approve or reject what a run waits for; the same decision again changes nothing.
+
+        Raises:
+            RunUnknown: There is no such run.
+            NotWaiting: No approval is open.
+            AlreadyDecided: Somebody has decided, or this person otherwise.
+            Forbidden: This person may not decide.
+            InputInvalid: *inputs* do not fit what the approval asks for.
+            EngineUnavailable: Argo cannot be asked what is open.
+        """
+        run = await self._store.run(wish.run_id)
+        definition = await self._actions.definition_of(run)
+        gate = await self._open_gate(run, definition)
+        if gate is None:
+            return await self._decided_before(run, wish, verb)
+        approval = _approval_at(gate, definition)
+        try:
+            await self._may_decide(run, wish.actor, approval)
+            approves = verb is Verb.APPROVE
+            outputs = _outputs(gate, approval, inputs) if approves else {}
+        except BridgeError as error:
+            await self._audit(wish, verb, outcome=error.code)
+            raise
+        word = "approved" if verb is Verb.APPROVE else "rejected"
+        told = f"{word} by {wish.actor.name}{_because(wish.reason)}"
+        commanded = await self._give(wish, verb, told, gate=gate.id, outputs=outputs)
+        if not commanded.fresh:
+            return await self._decided_before(commanded.run, wish, verb)
+        return commanded.run
+
+    async def expire(self, run: Run, gate: str, reason: str) -> None:
+        """Reject a gate that nobody decided in time."""
+        definition = await self._actions.definition_of(run)
+        found = await self._open_gate(run, definition)
+        if found is not None and found.id == gate:
+            wish = Wish(run.id, Actor(_BRIDGE), reason)
+            told = f"rejected: {reason}"
+            await self._give(wish, Verb.REJECT, told, gate=gate)
+
+    async def _open_gate(self, run: Run, definition: ActionDefinition) -> Node | None:
+        """The gate that the definition names, or the only one, if Argo shows it open now."""
+        if run.finished or run.workflow_uid is None:
+            return None
+        engine = self._engines[run.target]
+        gates = (await engine.get(run.workflow_name, uid=run.workflow_uid)).gates
+        approval = definition.spec.approval
+        named = [gate for gate in gates if approval and gate.display_name == approval.node]
+        return next(iter((*named, *gates)), None)
+
+    async def _decided_before(self, run: Run, wish: Wish, verb: Verb) -> Run:
+        decisions = [command for command in await self._store.commands(run.id) if command.gate]
+        if not decisions:
+            raise NotWaiting(f"Run {run.id} is {run.status} and waits for nobody's approval.")
+        last = decisions[-1]
+        if last.verb is verb and last.by == wish.actor.name:
+            return run
+        word = "approved" if last.verb is Verb.APPROVE else "rejected"
+        await self._audit(wish, verb, outcome=AlreadyDecided.code)
+        raise AlreadyDecided(f"It was {word} by {last.by} already{_because(last.reason)}.")
+
+    async def _may_decide(self, run: Run, actor: Actor, approval: Approval | None) -> None:
+        if approval is None:
+            return
+        if approval.not_requester and actor.name == (run.user or run.caller):
+            raise Forbidden("Whoever asked for a run cannot decide on it; somebody else has to.")
+        if not approval.by:
+            return
+        whom = " or ".join(approval.by)
+        allowed = {_full(ref) for ref in approval.by}
+        if {actor.caller, actor.user} & (allowed | set(approval.by)):
+            return
+        if actor.user is None:
+            raise Forbidden(f"The approval is for {whom}; the token names no person.")
+        if self._catalog is None:
+            raise Forbidden(
+                f"The approval is for {whom}, and without BRIDGE_BACKSTAGE_URL the bridge cannot "
+                "look up who is in a group."
+            )
+        if not await self._catalog.memberships(EntityRef.parse(actor.user)) & allowed:
+            raise Forbidden(f"The approval is for {whom}; {actor.user} is none of them.")
+
+    # --- trying again ----------------------------------------------------------------------
+
+    async def retry(self, wish: Wish, mode: RetryMode) -> Run:
+        """Try a run again that ended badly; gives the next attempt, which may be there already.
+
+        ``attempt`` makes a workflow anew; ``workflow`` lets Argo run the failed steps of the
+        same one again.
+
+        Raises:
+            RunUnknown: There is no such run.
+            NotRetryable: It is open or went well, or has no workflow to go on with.
+            InputInvalid: The action has changed and does not take the input any more.
+            LockHeld: Another run works on the same thing now.
+        """
+        run = await self._store.run(wish.run_id)
+        if run.superseded_by is not None:
+            return await self._store.run(run.superseded_by)
+        if not run.finished or run.status is RunStatus.SUCCEEDED:
+            raise NotRetryable(f"Run {run.id} is {run.status}; only what ended badly is retried.")
+        if mode == "workflow" and run.workflow_uid is None:
+            raise NotRetryable(f"Run {run.id} never had a workflow; ask for a new attempt.")
+        record = AuditDraft(
+            action="run.retry",
+            caller=wish.actor.caller,
+            user=wish.actor.user,
+            reason=wish.reason,
+            data={"of": run.id, "mode": mode},
+        )
+        return await self._runs.again(run, by=record, takes_over=mode == "workflow")
+
+    # --- what all share --------------------------------------------------------------------
+
+    async def _give(
+        self,
+        wish: Wish,
+        verb: Verb,
+        told: str,
+        *,
+        gate: str = "",
+        outputs: Mapping[str, str] | None = None,
+        changes: RunChanges | None = None,
+    ) -> Commanded:
+        command = Command(
+            run_id=wish.run_id,
+            verb=verb,
+            by=wish.actor.name,
+            at=self._clock.now(),
+            gate=gate,
+            reason=wish.reason,
+            outputs=outputs or {},
+        )
+        entry = Entry(
+            changes=changes or RunChanges(),
+            events=(_told(told),),
+            audit=(_record(wish, verb, outcome="asked"),),
+        )
+        commanded = await self._journal.command(command, entry=entry)
+        if commanded.command is not None and commanded.command.settled_at is None:
+            self._on_command(commanded.command)
+        return commanded
+
+    async def _audit(self, wish: Wish, verb: Verb, *, outcome: str) -> None:
+        await self._store.audit(_record(wish, verb, outcome=outcome), now=self._clock.now())
+
+
+def _told(text: str) -> EventDraft:
+    return log(text, level="warn")
+
+
+def _record(wish: Wish, verb: Verb, *, outcome: str) -> AuditDraft:
+    return AuditDraft(
+        action=f"run.{verb}",
+        caller=wish.actor.caller,
+        user=wish.actor.user,
+        run_id=wish.run_id,
+        reason=wish.reason,
+        outcome=outcome,
+    )
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _full(ref: str) -> str:
+    """The full form of an entity reference; services have none."""
+    try:
+        return str(EntityRef.parse(ref))
+    except ValueError:
+        return ref
+
+
+def _approval_at(gate: Node, definition: ActionDefinition) -> Approval | None:
+    approval = definition.spec.approval
+    return approval if approval is not None and gate.display_name == approval.node else None
+
+
+def _outputs(gate: Node, approval: Approval | None, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Every output that the gate supplies: given, or its default (argo-recordings, 1.12).
+
+    Raises:
+        InputInvalid: A value is missing, not asked for, or would be expanded by Argo.
+    """
+    schema = approval.inputs if approval is not None else {"additionalProperties": False}
+    given = InputSchema.compile({"type": "object", **schema}).check(dict(inputs))
+    outputs: dict[str, str] = {}
+    for name, default in gate.supplied:
+        value = given.get(name, default)
+        reason = "is needed" if value is None else forbidden_text(str(value), braces=True)
+        if reason is not None:
+            problem = FieldError(f"/inputs/{name}", reason)
+            raise InputInvalid(f"inputs.{name} {reason}", errors=(problem,))
+        outputs[name] = str(value)
+    return outputs
