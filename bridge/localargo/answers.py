@@ -9,13 +9,14 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from bridge.localargo.encoding import encode, go_json_error, type_name
-from bridge.localargo.errors import ArgoError, invalid
+from bridge.localargo.errors import ArgoError, invalid, unavailable
 from bridge.localargo.masks import FieldMask
 
 VERSION = "v4.1.2+embedded"
@@ -23,6 +24,10 @@ _LIMIT = 1000
 _PER_CALL = 2  # the HTTP and the gRPC layer of Argo Server both count
 _TRAILERS = (b"Grpc-Status", b"Grpc-Message", b"Grpc-Status-Details-Bin")
 _BODY_LIMIT = 3_145_728
+_BAD_GATEWAY = (
+    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+    "<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
+)
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -40,12 +45,16 @@ class RateWindow:
         if second != self._second:
             self._second, self._used = second, 0
         self._used += _PER_CALL
-        reset = datetime.fromtimestamp(second + 1, UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
         return [
             (b"x-ratelimit-limit", str(_LIMIT).encode()),
             (b"x-ratelimit-remaining", str(max(0, _LIMIT - self._used)).encode()),
-            (b"x-ratelimit-reset", reset.encode()),
+            (b"x-ratelimit-reset", self.reset().encode()),
         ]
+
+    def reset(self) -> str:
+        """When the window ends: a date as Argo Server writes it, which HTTP does not know."""
+        at = datetime.fromtimestamp(int(time.time()) + 1, UTC)
+        return at.strftime("%a, %d %b %Y %H:%M:%S UTC")
 
     def stream_headers(self) -> Headers:
         """The headers of a stream and of a unary call that failed."""
@@ -62,6 +71,29 @@ def reply(window: RateWindow, body: bytes) -> Response:
 def refusal(window: RateWindow, error: ArgoError) -> Response:
     """A unary call that failed."""
     return _response(encode(error.body()), int(error.status), window.stream_headers())
+
+
+def unreachable(window: RateWindow) -> Response:
+    """What the gateway says while it cannot reach its own server, without gRPC's headers."""
+    error = unavailable()
+    return _response(encode(error.body()), int(error.status), window.headers())
+
+
+def rate_limited(window: RateWindow, retry_after: int | None) -> Response:
+    """The 429 of Argo Server's own limit, or with a number of seconds that of a proxy.
+
+    The date in its `Retry-After` is not a valid one (argo-recordings/rate-limit).
+    """
+    wait = window.reset() if retry_after is None else str(retry_after)
+    headers = {"Retry-After": wait, "X-Content-Type-Options": "nosniff"}
+    response = PlainTextResponse("Too Many Requests\n", HTTPStatus.TOO_MANY_REQUESTS, headers)
+    response.raw_headers.extend(window.headers())
+    return response
+
+
+def bad_gateway() -> Response:
+    """The page of a proxy that cannot reach Argo Server."""
+    return HTMLResponse(_BAD_GATEWAY, HTTPStatus.BAD_GATEWAY)
 
 
 def not_implemented(window: RateWindow) -> Response:

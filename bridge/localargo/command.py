@@ -56,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
         "--node-time", type=_duration, default=0.0, help="shortest time that a pod takes"
     )
     parser.add_argument("--token", help="the Bearer token that every call must carry")
+    parser.add_argument(
+        "--faults",
+        action="store_true",
+        help="serve /faults, which makes it misbehave as real ones do; for tests of clients",
+    )
     return parser
 
 
@@ -94,4 +99,5 @@ def _settings(parsed: argparse.Namespace) -> LocalArgoSettings:
         requeue_seconds=parsed.requeue_time,
         node_seconds=parsed.node_time,
         token=parsed.token,
+        faults=parsed.faults,
     )

@@ -242,7 +242,9 @@ def retry(engine: Engine, name: str, request: Mapping[str, Any]) -> _Answer:
     for id_ in removed:
         del workflow.nodes.by_id[id_]
     _reopen(engine, workflow, removed)
-    return _saved(engine, workflow)
+    answer = engine.save(workflow)
+    engine.look_again(workflow, engine.now())  # as at a new one (argo-recordings/retry)
+    return answer
 
 
 def _check_retry(workflow: Workflow, request: Mapping[str, Any]) -> None:

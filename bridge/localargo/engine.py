@@ -104,6 +104,10 @@ class Engine:
         """A workflow, or None."""
         return self._workflows.get(name)
 
+    def workflows(self) -> list[Workflow]:
+        """All workflows that exist, oldest first."""
+        return list(self._workflows.values())
+
     def latest(self, name: str) -> Event:
         """The published state of a workflow.
 

@@ -96,6 +96,27 @@ def already_exists(name: str, *, generated: bool) -> ArgoError:
     return ArgoError(Code.ALREADY_EXISTS, text)
 
 
+def modified(name: str) -> ArgoError:
+    """The 409 of a write that met another one (argo-recordings/concurrent-requests)."""
+    return ArgoError(
+        Code.ALREADY_EXISTS,
+        f'Operation cannot be fulfilled on workflows.argoproj.io "{name}": the object has been '
+        "modified; please apply your changes to the latest version and try again",
+    )
+
+
+def unavailable() -> ArgoError:
+    """The 503 of the gateway while its own server is not up yet.
+
+    Plain JSON, also where a stream was asked for (argo-recordings/watch-server-restart).
+    """
+    return ArgoError(
+        Code.UNAVAILABLE,
+        'connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:2746: '
+        'connect: connection refused"',
+    )
+
+
 def too_old(version: str, oldest: int) -> ArgoError:
     """The 400 of a watch whose resource version has left the window."""
     return invalid(f"too old resource version: {version} ({oldest})")

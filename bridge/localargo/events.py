@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from bridge.localargo.encoding import encode
@@ -214,11 +215,11 @@ class EventLog:
 
         Like a cache that lags behind. It cannot lag further than the window of past events.
         """
-        undone = list(self._ring)[-changes:]
-        version = undone[0].version - 1 if undone else self._version
+        undone = list(islice(reversed(self._ring), changes))
+        version = undone[-1].version - 1 if undone else self._version
         found = [event for event in self.all(namespace) if event.version <= version]
-        missing = {_key(event) for event in undone} - {_key(event) for event in found}
-        for event in reversed(self._ring):
+        missing = {_key(event) for event in undone}
+        for event in reversed(self._ring) if missing else ():
             if event.version <= version and _key(event) in missing:
                 missing.remove(_key(event))
                 if event.type != DELETED:

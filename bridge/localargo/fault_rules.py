@@ -7,7 +7,7 @@ of what a fault does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -209,9 +209,5 @@ def _sentence(error: ValidationError) -> str:
 def _is_for(fault: str, named: str | tuple[str, ...], route: str) -> bool:
     if route not in _ONLY.get(fault, (route,)):
         return False
-    return named == "*" or route == named or route in named
-
-
-def stream_routes() -> tuple[str, ...]:
-    """The names of the routes that stream."""
-    return get_args(StreamRoute)
+    names = (named,) if isinstance(named, str) else named
+    return "*" in names or route in names

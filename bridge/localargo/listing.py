@@ -5,7 +5,7 @@ Knows `listOptions.*` of a list, which differ from those of a watch. Pure, but f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridge.localargo.answers import typed
@@ -19,9 +19,12 @@ from bridge.localargo.watch import parse_number
 _Snapshot = Mapping[str, Any]
 
 
-def list_workflows(log: EventLog, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
+def list_workflows(
+    snapshots: Iterable[_Snapshot], version: int, query: Mapping[str, str]
+) -> dict[str, Any]:
     """`{metadata: {resourceVersion}, items}`, newest first; `items` is null if empty.
 
+    `snapshots` are the workflows of the namespace, oldest first.
     `continue` is an offset that the client counts itself: the real server leaves it out even where
     more follows (argo-recordings/list-workflows).
 
@@ -37,14 +40,14 @@ def list_workflows(log: EventLog, namespace: str, query: Mapping[str, str]) -> d
     names = [requirement for requirement in wanted if requirement.key == "metadata.name"]
     prefix = query.get("nameFilter") == "Prefix"
     found = [
-        event.snapshot
-        for event in log.all(namespace)
-        if labels.matches(labels_of(event.snapshot))
-        and all(_named(event.snapshot, requirement, prefix=prefix) for requirement in names)
+        snapshot
+        for snapshot in snapshots
+        if labels.matches(labels_of(snapshot))
+        and all(_named(snapshot, requirement, prefix=prefix) for requirement in names)
     ]
     found.reverse()
     page = found[offset : offset + limit] if limit else found[offset:]
-    metadata = {"resourceVersion": str(log.version)}
+    metadata = {"resourceVersion": str(version)}
     return _masked(metadata, page, FieldMask.parse(query.get("fields", "")))
 
 

@@ -85,6 +85,8 @@ async def follow(
         ArgoError: 404, and as `LogQuery.parse`.
     """
     asked = LogQuery.parse(query)
+    if engine.find(name) is None and engine.archive.find(name) is not None:
+        return  # the archive keeps no logs
     workflow = engine.get(name)
     log = engine.logs.of(workflow.uid)
     oldest = time.time_ns() - asked.since_seconds * 1_000_000_000 if asked.since_seconds else 0

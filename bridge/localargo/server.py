@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge.localargo import control, listing, submission
 from bridge.localargo.answers import (
@@ -32,6 +32,12 @@ from bridge.localargo.answers import (
 from bridge.localargo.encoding import encode, timestamp
 from bridge.localargo.engine import Engine
 from bridge.localargo.errors import ArgoError, Code, internal, invalid, not_found
+from bridge.localargo.events import Watcher
+from bridge.localargo.fault_calls import FaultyCalls
+from bridge.localargo.fault_routes import fault_routes
+from bridge.localargo.fault_rules import StreamRoute, UnaryRoute
+from bridge.localargo.fault_streams import OpenStream
+from bridge.localargo.faults import Faults
 from bridge.localargo.log_stream import follow
 from bridge.localargo.masks import FieldMask
 from bridge.localargo.settings import LocalArgoSettings
@@ -45,6 +51,7 @@ _KEEP_ALL = FieldMask()
 _PAGE = "<html><body>Embedded Argo: see /api/v1/workflows/{namespace}</body></html>\n"
 
 _Call = Callable[[Request], Awaitable[Mapping[str, Any]]]
+_Open = Callable[[Request, OpenStream | None], Chunks]
 
 
 class ArgoServer:
@@ -54,6 +61,10 @@ class ArgoServer:
         self._engine = engine
         self._settings: LocalArgoSettings = engine.settings
         self._window = RateWindow()
+        self._faults = Faults(engine) if engine.settings.faults else None
+        self._faulty = (
+            FaultyCalls(engine, self._faults, self._window) if self._faults is not None else None
+        )
         self.app = Starlette(
             routes=self._routes(),
             lifespan=self._lifespan,
@@ -62,6 +73,7 @@ class ArgoServer:
         self.app.router.default = self._unknown
         self.app.router.redirect_slashes = False
         self.app.state.engine = engine
+        self.app.state.faults = self._faults
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -72,64 +84,86 @@ class ArgoServer:
         workflows, one = "/api/v1/workflows/{namespace}", "/api/v1/workflows/{namespace}/{name}"
         templates = "/api/v1/workflow-templates/{namespace}"
         archive = "/api/v1/archived-workflows"
-        calls: list[tuple[str, str, _Call]] = [
-            ("POST", workflows, self._create),
-            ("GET", workflows, self._list),
-            ("GET", one, self._get),
-            ("DELETE", one, self._delete),
-            ("PUT", f"{one}/stop", self._stop),
-            ("PUT", f"{one}/terminate", self._terminate),
-            ("PUT", f"{one}/resume", self._resume),
-            ("PUT", f"{one}/suspend", self._suspend),
-            ("PUT", f"{one}/set", self._set),
-            ("PUT", f"{one}/retry", self._retry),
-            ("GET", templates, self._list_templates),
-            ("POST", templates, self._create_template),
-            ("GET", templates + "/{name}", self._get_template),
-            ("PUT", templates + "/{name}", self._update_template),
-            ("GET", "/api/v1/info", self._info),
-            ("GET", "/api/v1/version", self._version),
-            ("GET", "/api/v1/userinfo", self._userinfo),
-            ("GET", archive, self._archive),
-            *((method, archive + "/{uid}", self._no_archive) for method in ("GET", "DELETE")),
+        calls: list[tuple[UnaryRoute, str, str, _Call]] = [
+            ("create", "POST", workflows, self._create),
+            ("list", "GET", workflows, self._list),
+            ("get", "GET", one, self._get),
+            ("delete", "DELETE", one, self._delete),
+            ("stop", "PUT", f"{one}/stop", self._stop),
+            ("terminate", "PUT", f"{one}/terminate", self._terminate),
+            ("resume", "PUT", f"{one}/resume", self._resume),
+            ("suspend", "PUT", f"{one}/suspend", self._suspend),
+            ("set", "PUT", f"{one}/set", self._set),
+            ("retry", "PUT", f"{one}/retry", self._retry),
+            ("list-templates", "GET", templates, self._list_templates),
+            ("create-template", "POST", templates, self._create_template),
+            ("get-template", "GET", templates + "/{name}", self._get_template),
+            ("update-template", "PUT", templates + "/{name}", self._update_template),
+            ("info", "GET", "/api/v1/info", self._info),
+            ("version", "GET", "/api/v1/version", self._version),
+            ("userinfo", "GET", "/api/v1/userinfo", self._userinfo),
+            ("list-archive", "GET", archive, self._list_archive),
+            ("get-archive", "GET", archive + "/{uid}", self._get_archived),
+            ("delete-archive", "DELETE", archive + "/{uid}", self._delete_archived),
         ]
-        streams: list[tuple[str, Callable[[Request], Chunks]]] = [
-            ("/api/v1/workflow-events/{namespace}", self._watch),
-            (f"{one}/log", self._log),
+        streams: list[tuple[StreamRoute, str, _Open]] = [
+            ("watch", "/api/v1/workflow-events/{namespace}", self._watch),
+            ("log", f"{one}/log", self._log),
         ]
-        unary = [_route(method, path, self._unary(call)) for method, path, call in calls]
-        return [*unary, *(_route("GET", path, self._stream(open_)) for path, open_ in streams)]
+        admin = fault_routes(self._faults, self._check_token) if self._faults is not None else []
+        unary = [
+            _route(method, path, self._unary(name, call)) for name, method, path, call in calls
+        ]
+        opened = [_route("GET", path, self._stream(name, open_)) for name, path, open_ in streams]
+        return [*unary, *opened, *admin]
 
-    def _unary(self, call: _Call) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
+    def _unary(self, route: UnaryRoute, call: _Call) -> Callable[[Request], Awaitable[Any]]:
+        faulty = self._faulty
+        carried_out = call if faulty is None else faulty.recorded(route, call)
+
+        async def truth(request: Request) -> Response:
             try:
                 self._check_token(request)
-                answer = await call(request)
+                answer = await carried_out(request)
             except ArgoError as error:
                 return refusal(self._window, error)
             return reply(self._window, encode(answer))
 
+        async def endpoint(request: Request) -> ASGIApp:
+            if faulty is None:
+                return await truth(request)
+            return await faulty.answer(route, request, truth)
+
         return endpoint
 
-    def _stream(self, open_: Callable[[Request], Chunks]) -> Callable[[Request], Awaitable[Any]]:
-        async def endpoint(request: Request) -> StreamResponse:
-            mask = FieldMask.parse(request.query_params.get("fields", ""))
-
-            async def frames() -> AsyncGenerator[list[bytes], None]:
-                self._check_token(request)
-                async with contextlib.aclosing(open_(request)) as opened:
-                    async for batch in opened:
-                        yield batch
-
-            return StreamResponse(
-                request,
-                frames,
-                mask=mask,
-                headers=self._window.stream_headers,
-                keepalive_seconds=self._settings.keepalive_seconds,
+    def _stream(self, route: StreamRoute, open_: _Open) -> Callable[[Request], Awaitable[Any]]:
+        async def endpoint(request: Request) -> ASGIApp:
+            if self._faulty is None:
+                return self._streaming(request, open_, None)
+            return await self._faulty.stream(
+                route, request, lambda under: self._streaming(request, open_, under)
             )
 
         return endpoint
+
+    def _streaming(
+        self, request: Request, open_: _Open, under: OpenStream | None
+    ) -> StreamResponse:
+        """A stream, as it is or under the faults of `under`."""
+
+        async def frames() -> AsyncGenerator[list[bytes], None]:
+            self._check_token(request)
+            async with contextlib.aclosing(open_(request, under)) as opened:
+                async for batch in opened:
+                    yield batch
+
+        return StreamResponse(
+            request,
+            frames if under is None else lambda: under.shaped(frames()),
+            mask=FieldMask.parse(request.query_params.get("fields", "")),
+            headers=self._window.stream_headers,
+            keepalive_seconds=self._settings.keepalive_seconds,
+        )
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a path without a route: 501 in the API, else the page of the UI."""
@@ -170,19 +204,30 @@ class ArgoServer:
         return typed(submission.create(self._engine, body), _KEEP_ALL)
 
     async def _list(self, request: Request) -> Mapping[str, Any]:
-        query = request.query_params
         namespace = request.path_params["namespace"]
-        return listing.list_workflows(self._engine.log, namespace, query)
+        behind = getattr(request.state, "behind", 0)
+        version, found = self._engine.log.past(namespace, behind)
+        if self._is_served(request):
+            found = [*self._engine.archive.without(found), *found]
+        return listing.list_workflows(found, version, request.query_params)
 
     async def _get(self, request: Request) -> Mapping[str, Any]:
         name = self._name(request)
         if name == "@latest":
             name = listing.newest(self._engine.log, self._settings.namespace)
-        snapshot = self._engine.latest(name).snapshot
-        uid = request.query_params.get("uid")
-        if uid and uid != snapshot["metadata"]["uid"]:
-            raise internal(_NIL_POINTER)  # it looks into the archive, which is off
+        snapshot = self._live_or_archived(name, request.query_params.get("uid"))
         return typed(snapshot, FieldMask.parse(request.query_params.get("fields", "")))
+
+    def _live_or_archived(self, name: str, uid: str | None) -> Mapping[str, Any]:
+        live = self._engine.log.get(self._settings.namespace, name)
+        if live is not None and uid in {None, "", live.snapshot["metadata"]["uid"]}:
+            return live.snapshot
+        archived = self._engine.archive.find(name, uid)
+        if archived is not None:
+            return archived
+        if live is not None:
+            raise internal(_NIL_POINTER)  # what Argo Server says when the archive has it not
+        raise not_found("workflows", name)
 
     async def _delete(self, request: Request) -> Mapping[str, Any]:
         self._engine.delete(self._name(request))
@@ -226,12 +271,13 @@ class ArgoServer:
         body = await body_of(request)
         return typed(control.retry(self._engine, self._name(request), body), _KEEP_ALL)
 
-    def _watch(self, request: Request) -> Chunks:
+    def _watch(self, request: Request, under: OpenStream | None) -> Chunks:
         mask = FieldMask.parse(request.query_params.get("fields", ""))
         namespace = request.path_params["namespace"]
-        return watch(self._engine, namespace, request.query_params, mask)
+        take = Watcher.take if under is None else under.take
+        return watch(self._engine, namespace, request.query_params, mask, take=take)
 
-    def _log(self, request: Request) -> Chunks:
+    def _log(self, request: Request, _under: OpenStream | None) -> Chunks:
         mask = FieldMask.parse(request.query_params.get("fields", ""))
         return follow(self._engine, self._name(request), request.query_params, mask)
 
@@ -279,11 +325,26 @@ class ArgoServer:
     async def _userinfo(self, _request: Request) -> Mapping[str, Any]:
         return {}
 
-    async def _archive(self, _request: Request) -> Mapping[str, Any]:
-        return {"metadata": {}, "items": None}
+    async def _list_archive(self, _request: Request) -> Mapping[str, Any]:
+        return {"metadata": {}, "items": self._engine.archive.listed() or None}
 
-    async def _no_archive(self, _request: Request) -> Mapping[str, Any]:
-        raise internal(_NO_ARCHIVE)
+    async def _get_archived(self, request: Request) -> Mapping[str, Any]:
+        uid = request.path_params["uid"]
+        return typed(self._archived(uid), _KEEP_ALL)
+
+    async def _delete_archived(self, request: Request) -> Mapping[str, Any]:
+        uid = request.path_params["uid"]
+        self._archived(uid)
+        self._engine.archive.remove(uid)
+        return {}
+
+    def _archived(self, uid: str) -> Mapping[str, Any]:
+        if not self._engine.archive.enabled:
+            raise internal(_NO_ARCHIVE)
+        found = self._engine.archive.find("", uid)
+        if found is None:
+            raise ArgoError(Code.NOT_FOUND, "not found")
+        return found
 
 
 def _route(method: str, path: str, endpoint: Callable[[Request], Awaitable[Any]]) -> Route:

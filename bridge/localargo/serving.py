@@ -17,6 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bridge.localargo.cluster import Cluster, MemoryCluster
+from bridge.localargo.connections import ClosableProtocol
 from bridge.localargo.encoding import timestamp
 from bridge.localargo.engine import Engine
 from bridge.localargo.http_calls import HttpRunner
@@ -108,6 +109,7 @@ def _config(app: Starlette) -> uvicorn.Config:
         access_log=False,
         log_level="critical",
         server_header=False,
+        http=ClosableProtocol,
         ws="none",
         timeout_graceful_shutdown=0,  # open streams are cut, as the real server cuts them
         backlog=4096,

@@ -31,6 +31,7 @@ class LocalArgoSettings:
         poll_seconds: how often a `resource` template checks its conditions.
         token: the Bearer token every call must carry; None asks for no token.
         event_window: how many past events a watch can resume from.
+        faults: serve the admin routes of `fault_routes.py`, by which clients are tested.
         grace_seconds: time between SIGTERM and SIGKILL for the process of a pod.
     """
 
@@ -46,4 +47,5 @@ class LocalArgoSettings:
     poll_seconds: float = 5.0
     token: str | None = None
     event_window: int = 20_000
+    faults: bool = False
     grace_seconds: float = 30.0

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from bridge.localargo.connections import close_connection
 from bridge.localargo.encoding import encode
 from bridge.localargo.errors import ArgoError
 from bridge.localargo.masks import FieldMask
@@ -24,6 +25,14 @@ _KEEPALIVE = b":\n"
 
 Headers = list[tuple[bytes, bytes]]
 Chunks = AsyncGenerator[list[bytes], None]
+
+
+class InterruptedStreamError(Exception):
+    """The stream goes no further and has no end; `cut`: its connection is closed as well."""
+
+    def __init__(self, *, cut: bool) -> None:
+        super().__init__("cut" if cut else "silent")
+        self.cut = cut
 
 
 class StreamResponse:
@@ -50,10 +59,10 @@ class StreamResponse:
         self._keepalive = keepalive_seconds if self._events else None
         self._started = False
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the frames end or the client goes."""
-        sending = asyncio.ensure_future(self._send_all(send))
-        leaving = asyncio.ensure_future(_gone(receive))
+        sending = asyncio.ensure_future(self._send_all(scope, send))
+        leaving = asyncio.ensure_future(gone(receive))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
@@ -63,10 +72,14 @@ class StreamResponse:
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, scope: Scope, send: Send) -> None:
         frames = self._frames()
         try:
             await self._copy(frames, send)
+        except InterruptedStreamError as interruption:
+            if interruption.cut:
+                close_connection(scope)
+            await asyncio.Event().wait()  # `__call__` ends it when the client has gone
         except ArgoError as error:
             await self._begin(send, error.status)
             body = encode(self._mask.frame(error.frame()))
@@ -115,6 +128,7 @@ class StreamResponse:
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,14 +7,14 @@ frames in `streams.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.localargo.encoding import encode
 from bridge.localargo.engine import Engine
 from bridge.localargo.errors import end_of_watch, invalid
-from bridge.localargo.events import BOOKMARK, Watcher
+from bridge.localargo.events import BOOKMARK, Event, Watcher
 from bridge.localargo.masks import FieldMask
 from bridge.localargo.selectors import Selector, parse_fields, parse_labels
 
@@ -76,23 +76,33 @@ def _name(text: str) -> str | None:
     return name
 
 
+Take = Callable[[Watcher], Awaitable[list[tuple[str, Event]]]]
+
+
 async def watch(
-    engine: Engine, namespace: str, query: Mapping[str, str], mask: FieldMask
+    engine: Engine,
+    namespace: str,
+    query: Mapping[str, str],
+    mask: FieldMask,
+    *,
+    take: Take = Watcher.take,
 ) -> AsyncGenerator[list[bytes], None]:
     """Yield batches of frames until the watch times out, which ends it with an error.
+
+    `take` gets what is to be shown next.
 
     Raises:
         ArgoError: 404 for a name that does not exist, 400 for a version that is too old, and
             always 8/429 "EOF" at the end.
     """
     asked = WatchQuery.parse(query)
-    if asked.name is not None:
+    if asked.name is not None and engine.archive.find(asked.name) is None:
         engine.latest(asked.name)
     watcher = engine.log.watch(
         namespace, selector=asked.selector, name=asked.name, since=asked.since
     )
     try:
-        async for batch in _batches(engine, watcher, asked, mask):
+        async for batch in _batches(engine, watcher, asked, mask, take):
             yield batch
     finally:
         engine.log.unwatch(watcher)
@@ -100,14 +110,14 @@ async def watch(
 
 
 async def _batches(
-    engine: Engine, watcher: Watcher, asked: WatchQuery, mask: FieldMask
+    engine: Engine, watcher: Watcher, asked: WatchQuery, mask: FieldMask, take: Take
 ) -> AsyncGenerator[list[bytes], None]:
     loop = asyncio.get_running_loop()
     end = loop.time() + asked.seconds
     while (left := end - loop.time()) > 0:
         pause = min(left, _BOOKMARK_SECONDS) if asked.bookmarks else left
         try:
-            events = await asyncio.wait_for(watcher.take(), pause)
+            events = await asyncio.wait_for(take(watcher), pause)
         except TimeoutError:
             if asked.bookmarks and loop.time() < end:
                 yield [encode(mask.frame(_bookmark(engine.log.version)))]
