@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from pydantic import SecretStr
@@ -21,18 +24,28 @@ from bridge.adapters.backstage import BackstageCatalog, BackstageKeys
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.adapters.http import Lanes, client, tls_context, token_source
 from bridge.adapters.memory import SystemChance, SystemClock
+from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
+from bridge.domain.commands import AuditDraft
 from bridge.domain.entities import cluster_document
+from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
+from bridge.domain.workflows import Snapshot
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
-from bridge.services.cancellation import Canceller
+from bridge.services.backoff import Backoff
+from bridge.services.commands import Commander
+from bridge.services.control import Control
+from bridge.services.deadlines import Deadlines
 from bridge.services.endings import Endings
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 from bridge.services.pods import PodLogs
 from bridge.services.registration import Registrar
+from bridge.services.reopening import Reopening
+from bridge.services.replicas import Replicas
+from bridge.services.retention import Retention
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
@@ -46,6 +59,8 @@ _log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 15.0
 STUCK_CHECK_SECONDS = 15.0
+DEADLINE_CHECK_SECONDS = 5.0
+PRUNE_SECONDS = 600.0
 CONTROL_CONNECTIONS = 12
 CATALOG_SECONDS = 15.0
 TARGET = "default"
@@ -117,14 +132,16 @@ class Bridge:
             clock=clock,
             chance=chance,
             site=site,
+            kept=timedelta(seconds=settings.argo_ttl_seconds),
         )
-        self._canceller = Canceller(
+        self._commander = Commander(
             store=store,
             journal=self.journal,
             actions=self.actions,
             engines=adapters.engines,
             clock=clock,
             chance=chance,
+            tasks=self._tasks,
         )
         self.runs = Runs(
             store=store,
@@ -135,8 +152,37 @@ class Bridge:
             site=site,
             namespaces={name: engine.namespace for name, engine in adapters.engines.items()},
             on_accepted=self._submit,
-            on_cancel=self._cancel,
         )
+        self.control = Control(
+            store=store,
+            journal=self.journal,
+            runs=self.runs,
+            actions=self.actions,
+            engines=adapters.engines,
+            catalog=adapters.catalog,
+            clock=clock,
+            on_command=self._commander.take,
+        )
+        self._deadlines = Deadlines(
+            store=store, actions=self.actions, clock=clock, expire=self.control.expire
+        )
+        self._retention = Retention(
+            store=store,
+            clock=clock,
+            events=timedelta(days=settings.keep_events_days),
+            runs=timedelta(days=settings.keep_runs_days),
+        )
+        self._replicas = Replicas(
+            store=store,
+            journal=self.journal,
+            streams=self.streams,
+            clock=clock,
+            chance=chance,
+            lease=settings.lease_seconds,
+        )
+        self._replicas.on_claimed = self._take_up
+        self._replicas.on_command = self._commander.take
+        self.journal.on_lost = self._let_go
         for name in adapters.engines:
             self._join(name, site)
 
@@ -174,41 +220,82 @@ class Bridge:
         )
         follower.on_lost = lambda run_id: spawn(endings.lost(run_id), name=f"lost {run_id}")
         follower.on_stuck = lambda run_id: spawn(endings.stuck(run_id), name=f"stuck {run_id}")
+        follower.on_gates = lambda run_id, snapshot: spawn(
+            self._deadlines.gates_open(run_id, snapshot), name=f"gates {run_id}"
+        )
+        reopening = Reopening(store=adapters.store, engine=engine, take_over=self._go_on)
+
+        def look_at(snapshot: Snapshot) -> None:
+            if reopening.is_new(snapshot):
+                spawn(reopening.look_at(snapshot), name=f"look at {snapshot.name}")
+
+        follower.on_stranger = look_at
 
     # --- life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up every open run, then begin to follow."""
+        """Take up every open run that nobody owns, then begin to follow."""
         await asyncio.to_thread(self.actions.reload)
         await self._registrar.serve_base_entities()
-        for run in await self._adapters.store.open_runs():
-            await self._take_up(run)
+        await self._replicas.claim()
         every = self._settings.actions_reload_seconds
-        self._tasks.spawn(self.actions.watch(every=every), name="definitions")
-        self._tasks.spawn(self.streams.keep_alive(every=KEEP_ALIVE_SECONDS), name="keep-alive")
+        spawn = self._tasks.spawn
+        spawn(self.actions.watch(every=every), name="definitions")
+        spawn(self.streams.keep_alive(every=KEEP_ALIVE_SECONDS), name="keep-alive")
         for name, follower in self._followers.items():
-            self._tasks.spawn(follower.follow(), name=f"follow {name}")
+            spawn(follower.follow(), name=f"follow {name}")
             stuck = follower.watch_for_stuck(every=STUCK_CHECK_SECONDS)
-            self._tasks.spawn(stuck, name=f"stuck {name}")
+            spawn(stuck, name=f"stuck {name}")
+        spawn(self._replicas.keep(), name="lease")
+        spawn(self._replicas.listen(), name="listen")
+        spawn(self._replicas.dispatch(), name="dispatch")
+        spawn(self._replicas.poll(), name="poll")
+        spawn(self._deadlines.watch(every=DEADLINE_CHECK_SECONDS), name="deadlines")
+        spawn(self._retention.watch(every=PRUNE_SECONDS), name="retention")
 
-    async def _take_up(self, run: Run) -> None:
-        """Go on with a run where an earlier process left it."""
-        if run.status is RunStatus.REGISTERING:
-            self._tasks.spawn(self._registrar.register(run.id), name=f"register {run.id}")
-            return
-        if run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
-            self._submit(run)
-        else:
+    async def _take_up(self, runs: list[Run]) -> None:
+        """Go on with runs where their earlier owner left them."""
+        followed = set()
+        for run in runs:
+            if run.status is RunStatus.REGISTERING:
+                self._tasks.spawn(self._registrar.register(run.id), name=f"register {run.id}")
+            elif run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
+                self._submit(run)
+            elif await self._track(run):
+                followed.add(run.target)
+            else:
+                self._tasks.spawn(self._track_later(run), name=f"track {run.id}")
+        for target in followed:
+            self._tasks.spawn(self._followers[target].refresh(), name=f"refresh {target}")
+
+    async def _track(self, run: Run) -> bool:
+        try:
             definition = await self.actions.definition_of(run)
-            self._followers[run.target].track(run, definition=definition)
-        if run.cancelling:
-            self._cancel(run)
+        except StoreUnavailable as error:
+            _log.warning("cannot follow yet", extra={"run": run.id, "reason": error.detail})
+            return False
+        self._followers[run.target].track(run, definition=definition)
+        return True
+
+    async def _track_later(self, run: Run) -> None:
+        clock, chance = self._adapters.clock, self._adapters.chance
+        backoff = Backoff(clock=clock, chance=chance, first=0.5, longest=15.0)
+        while not await self._track(run):
+            await backoff.wait()
+        await self._followers[run.target].refresh()
 
     def _submit(self, run: Run) -> None:
         self._tasks.spawn(self._submitter.submit(run), name=f"submit {run.id}")
 
-    def _cancel(self, run: Run) -> None:
-        self._tasks.spawn(self._canceller.carry_out(run), name=f"cancel {run.id}")
+    async def _go_on(self, run: Run) -> None:
+        """Follow a workflow that somebody retried in Argo, as the next attempt of its run."""
+        record = AuditDraft("run.reopened", "argo", reason="retried in Argo", data={"of": run.id})
+        await self.runs.again(run, by=record, takes_over=True)
+
+    def _let_go(self, run_id: str) -> None:
+        """Another replica has the run: whatever is under way for it here ends at its next write."""
+        for follower in self._followers.values():
+            follower.forget(run_id)
 
     def drain(self) -> None:
         """Say no to new requests and end the streams; clients resume elsewhere."""
@@ -216,8 +303,9 @@ class Bridge:
         self.streams.close()
 
     async def aclose(self) -> None:
-        """End all background work; what was committed goes on at the next start."""
+        """End all background work and let others have the runs at once."""
         await self._tasks.aclose()
+        await self._replicas.release()
 
     # --- the application -----------------------------------------------------------------------
 
@@ -239,6 +327,7 @@ class Bridge:
             clock=adapters.clock,
             actions=self.actions,
             runs=self.runs,
+            control=self.control,
             streams=self.streams,
             authenticator=authenticator_of(settings, adapters.keys),
             url_of=self._workflow_url,
@@ -293,7 +382,7 @@ async def open_bridge(
             )
             catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
         if store is None:
-            store = await stack.enter_async_context(SqliteStore(settings.database))
+            store = await stack.enter_async_context(store_of(settings))
         adapters = Adapters(
             store=store,
             engines={TARGET: engine or await _open_engine(settings, stack)},
@@ -303,6 +392,15 @@ async def open_bridge(
             chance=chance or SystemChance(),
         )
         yield Bridge(settings, adapters)
+
+
+def store_of(settings: Settings) -> SqliteStore | PostgresStore:
+    """The store that the settings name, not yet open."""
+    replica = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
+    address = settings.postgres()
+    if address is not None:
+        return PostgresStore(address, replica=replica)
+    return SqliteStore(settings.database, replica=replica)
 
 
 async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:

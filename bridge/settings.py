@@ -69,7 +69,30 @@ class Settings(BaseSettings):
     actions_reload_seconds: float = Field(
         default=5.0, gt=0, description="How often the definitions are read again."
     )
-    database: Path = Field(default=Path("bridge.db"), description="SQLite file of the run store.")
+    database: Path = Field(
+        default=Path("bridge.db"), description="SQLite file of the run store, for one replica."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="postgresql:// address of the run store, for several replicas; "
+        "in place of DATABASE.",
+    )
+    database_url_file: Path | None = Field(
+        default=None, description="File with that address, read at the start."
+    )
+    lease_seconds: float = Field(
+        default=10.0,
+        ge=1,
+        description="After how long without a sign of life others take a replica's runs over.",
+    )
+    keep_events_days: float = Field(
+        default=30.0, gt=0, description="How long the events of ended runs are kept."
+    )
+    keep_runs_days: float = Field(
+        default=90.0,
+        ge=7,
+        description="How long ended runs are kept, and with them their idempotency keys.",
+    )
 
     # --- Argo
     argo_url: str = Field(
@@ -98,6 +121,12 @@ class Settings(BaseSettings):
     )
     argo_log_streams: int = Field(
         default=16, gt=0, le=64, description="Pod logs that are read at the same time."
+    )
+    argo_ttl_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="How long Argo keeps ended workflows at least (ttlStrategy); a creation "
+        "interrupted longer ago is not repeated.",
     )
     stuck_seconds: float = Field(
         default=600.0, gt=0, description="A workflow without a phase for so long is deleted."
@@ -161,6 +190,8 @@ class Settings(BaseSettings):
                 "Nobody could be let in: set BRIDGE_BACKSTAGE_URL (its plugin tokens are then "
                 "verified) or BRIDGE_TOKENS, or BRIDGE_DEMO=true on loopback"
             )
+        if self.keep_runs_days < self.keep_events_days:
+            raise SettingsInvalid("BRIDGE_KEEP_RUNS_DAYS must not be below BRIDGE_KEEP_EVENTS_DAYS")
         for name, token in self.service_tokens().items():
             if len(token) < 24:  # noqa: PLR2004 - stated in the description
                 raise SettingsInvalid(f"The token of {name!r} in BRIDGE_TOKENS is too short")
@@ -172,6 +203,12 @@ class Settings(BaseSettings):
             return {}
         pairs = (pair.partition("=") for pair in self.tokens.get_secret_value().split(","))
         return {name.strip(): token.strip() for name, _, token in pairs if name.strip()}
+
+    def postgres(self) -> str | None:
+        """The address of the PostgreSQL store, if that is the store."""
+        if self.database_url_file is not None:
+            return self.database_url_file.read_text().strip()
+        return self.database_url.get_secret_value() if self.database_url is not None else None
 
     @property
     def url(self) -> str:

@@ -140,6 +140,17 @@ class Follower:
                 _log.exception("cannot follow")
                 await backoff.wait()
 
+    async def refresh(self) -> None:
+        """Look at everything once more: runs were taken up after the last listing."""
+        if not self._first_listing.is_set():
+            return
+        try:
+            listing = await self._engine.listing()
+        except BridgeError as error:  # whatever ends the watch leads to a listing too
+            _log.warning("cannot list", extra={"reason": error.detail, "code": error.code})
+        else:
+            self._reconcile(listing.snapshots)
+
     async def _watch(self, version: str) -> None:
         """Watch until it is time to list again; a rotated watch goes on where it was."""
         deadline = self._clock.monotonic() + self._resync

@@ -118,8 +118,8 @@ class Registrar:
         shown = await catalog.entity(ref)
         if shown is not None and not catalog.owns(shown):
             raise EntityConflict(
-                f"The work is done, but the catalog has a {ref} that the bridge did not make; "
-                "rename or remove that entity, then ask again."
+                f"The work is done, but the catalog already has a {ref} that the bridge did not "
+                "make; rename or remove that entity, then ask again."
             )
         return shown is not None
 

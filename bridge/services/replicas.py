@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from bridge.domain.commands import Command
 from bridge.domain.errors import StoreUnavailable
@@ -47,7 +47,7 @@ class Replicas:
         self._poll = poll
         self._news: set[str] = set()
         self._woken = asyncio.Event()
-        self.on_claimed: Callable[[Run], object] = lambda _run: None
+        self.on_claimed: Callable[[list[Run]], Awaitable[None]] = _nothing
         self.on_command: Callable[[Command], object] = lambda _command: None
 
     async def claim(self) -> int:
@@ -58,7 +58,9 @@ class Replicas:
             claimed += len(taken)
             for run in taken:
                 self._journal.own(run)
-                self.on_claimed(run)
+            await self.on_claimed(taken)
+        if claimed:
+            await self._carry_on()
         return claimed
 
     async def keep(self) -> None:
@@ -119,10 +121,13 @@ class Replicas:
             except StoreUnavailable as error:
                 _log.warning("cannot ask for news", extra={"reason": error.detail})
 
-    async def catch_up(self) -> None:
-        """Dispatch open commands, and refresh readers that are behind the store."""
+    async def _carry_on(self) -> None:
         for command in await self._store.open_commands():
             self.on_command(command)
+
+    async def catch_up(self) -> None:
+        """Dispatch open commands, and refresh readers that are behind the store."""
+        await self._carry_on()
         positions = {
             run_id: seq
             for run_id, seq in self._streams.positions().items()
@@ -134,3 +139,7 @@ class Replicas:
         for run_id, seq in positions.items():
             if heads.get(run_id, 0) > seq:
                 self._streams.refresh(run_id)
+
+
+async def _nothing(runs: list[Run]) -> None:
+    del runs

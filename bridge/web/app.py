@@ -17,6 +17,7 @@ from starlette.routing import Route
 from bridge.domain.errors import BridgeError
 from bridge.ports import Clock, RunStore
 from bridge.services.actions import Actions
+from bridge.services.control import Control
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams
 from bridge.web.answers import on_bridge_error, on_crash, on_http_exception
@@ -38,6 +39,7 @@ class Parts:
     clock: Clock
     actions: Actions
     runs: Runs
+    control: Control
     streams: Streams
     authenticator: Authenticator
     url_of: UrlOf

@@ -14,11 +14,18 @@ from typing import Any
 from bridge.adapters.memory import MemoryStore
 from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, EntityRef
-from bridge.domain.errors import BridgeError, StoreUnavailable, WorkflowExists, WorkflowGone
+from bridge.domain.errors import (
+    BridgeError,
+    GateClosed,
+    StoreUnavailable,
+    WorkflowExists,
+    WorkflowGone,
+    WorkflowRejected,
+)
 from bridge.domain.logs import PodLine
 from bridge.domain.runs import Run
 from bridge.domain.workflows import Snapshot
-from bridge.ports import Appended, Listing, WatchEvent
+from bridge.ports import Appended, Entry, Listing, WatchEvent
 from tests.domain.making import NOW
 
 HANG = "the stream stays open"
@@ -118,13 +125,18 @@ class FaultyStore(MemoryStore):
         self.faults: deque[str] = deque()
         self.away = False
 
-    def append(self, run_id: str, **changed: Any) -> asyncio.Future[Appended | None]:
+    def restarted(self) -> None:
+        """Speak for another process from now on; the one before is dead."""
+        self._memory.leases.clear()
+        self._replica = f"replica-{int(self._replica.partition('-')[2] or 0) + 1}"
+
+    def append(self, run_id: str, entry: Entry, **place: Any) -> asyncio.Future[Appended | None]:
         """See RunStore."""
         fault = self.faults.popleft() if self.faults else "ok"
         if fault == "ok" and not self.away:
-            return super().append(run_id, **changed)
+            return super().append(run_id, entry, **place)
         if fault == "lost":
-            super().append(run_id, **changed)
+            super().append(run_id, entry, **place)
         failed: asyncio.Future[Appended | None] = asyncio.get_running_loop().create_future()
         failed.set_exception(StoreUnavailable("The run store failed: disk full"))
         return failed
@@ -159,6 +171,8 @@ class FakeEngine:
         self.down: BridgeError | None = None
         self.calls: list[tuple[Any, ...]] = []
         self.silent: frozenset[str] = frozenset()
+        self.deaf = False
+        """Whether a decision is answered with 200 and not done (argo-recordings, 1.11)."""
         self.pods: dict[str, list[Sequence[Any]]] = defaultdict(list)
         self.reading = 0
         self.most_reading = 0
@@ -321,6 +335,45 @@ class FakeEngine:
         raw = self.workflows[name]
         self.workflows[name] = {**raw, "spec": {**raw["spec"], **shutdown}}
 
+    async def decide(
+        self, name: str, *, node_id: str, approved: bool, message: str, outputs: Mapping[str, str]
+    ) -> None:
+        """See WorkflowEngine."""
+        lost = self._call("decide", name, node_id, approved, message, dict(outputs))
+        if name not in self.workflows:
+            raise WorkflowGone(f"{name} is gone")
+        raw = self.workflows[name]
+        node = raw["status"]["nodes"].get(node_id, {})
+        if node.get("type") != "Suspend" or node.get("phase") != "Running":
+            raise GateClosed("no suspend nodes matching")
+        if not self.deaf:
+            node = {**node, "phase": "Succeeded" if approved else "Failed", "message": message}
+            nodes = {**raw["status"]["nodes"], node_id: node}
+            self.workflows[name] = {**raw, "status": {**raw["status"], "nodes": nodes}}
+            self.tell("MODIFIED", self.workflows[name])
+        if lost:
+            raise lost
+
+    async def retry(self, name: str) -> Snapshot:
+        """See WorkflowEngine."""
+        lost = self._call("retry", name)
+        if name not in self.workflows:
+            raise WorkflowGone(f"{name} is gone")
+        raw = self.workflows[name]
+        if raw["status"].get("phase") not in {"Failed", "Error"}:
+            raise WorkflowRejected(f"Cannot retry a workflow in phase {raw['status']['phase']}")
+        kept = {
+            key: node
+            for key, node in raw["status"]["nodes"].items()
+            if node["phase"] == "Succeeded"
+        }
+        status = {"phase": "Running", "nodes": kept, "startedAt": "2026-11-22T12:00:00Z"}
+        self.workflows[name] = {**raw, "status": status}
+        self.tell("MODIFIED", self.workflows[name])
+        if lost:
+            raise lost
+        return Snapshot(self.workflows[name])
+
     async def delete(self, name: str) -> None:
         """See WorkflowEngine."""
         self._call("delete", name)
@@ -346,6 +399,7 @@ class FakeCatalog:
     def __init__(self) -> None:
         self.shown: dict[EntityRef, Mapping[str, Any]] = {}
         self.foreign: set[EntityRef] = set()
+        self.groups: dict[str, frozenset[str]] = {}
         self.registered: list[str] = []
         self.faults: deque[BridgeError] = deque()
         self.looks_needed = 0
@@ -371,6 +425,17 @@ class FakeCatalog:
             if self._looks[ref] < 0:
                 self.shown[ref] = self._pending.pop(ref)
         return self.shown.get(ref)
+
+    async def unregister(self, entity: EntityDocument) -> None:
+        """See Catalog."""
+        self._call()
+        self._pending.pop(entity.ref, None)
+        self.shown.pop(entity.ref, None)
+
+    async def memberships(self, user: EntityRef) -> frozenset[str]:
+        """See Catalog."""
+        self._call()
+        return frozenset({str(user)}) | self.groups.get(str(user), frozenset())
 
     def owns(self, document: Mapping[str, Any]) -> bool:
         """See Catalog."""

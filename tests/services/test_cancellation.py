@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.domain.commands import Command, Verb
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import CatalogUnavailable, EngineUnavailable, RunUnknown
 from bridge.domain.runs import RunStatus
-from tests.domain.making import definition, node
+from bridge.services.control import Actor, Wish
+from tests.domain.making import NOW, definition, node
 from tests.services.fakes import APPLIED, FakeCatalog
 from tests.services.world import World
 
@@ -16,9 +18,8 @@ BY = "user:default/ann"
 
 
 async def cancel(world: World, run):
-    cancelled = await world.runs.cancel(run.id, by=BY)
-    await world.clock.settle()
-    return cancelled
+    """Ann cancels."""
+    return await world.cancel(run, by=BY)
 
 
 async def test_a_running_workflow_is_stopped_and_rolled_back(world: World):
@@ -41,7 +42,7 @@ async def test_a_running_workflow_is_stopped_and_rolled_back(world: World):
     assert ended.error.message == f"Cancelled by {BY}."
     assert world.told(run)[2:] == [
         f"cancel requested by {BY}",
-        "the workflow is being stopped; its exit handler rolls back",
+        "the workflow is being stopped; it rolls back",
         "✗ a failed (2 s): workflow shutdown",
         "✓ undo (1 s)",
         "✗ thing:make was cancelled",
@@ -57,7 +58,7 @@ async def test_a_definition_may_ask_for_the_hard_way(world: World):
     await cancel(world, run)
 
     assert world.engine.called("stop") == [(run.workflow_name, True)]
-    assert world.told(run)[-1] == "the workflow is being terminated"
+    assert world.told(run)[-1] == "the workflow is being terminated; nothing is rolled back"
 
 
 async def test_cancelling_twice_changes_nothing(world: World):
@@ -66,7 +67,7 @@ async def test_cancelling_twice_changes_nothing(world: World):
     await cancel(world, run)
     lines = world.told(run)
 
-    again = await world.runs.cancel(run.id, by="user:default/bob")
+    again = await world.cancel(run, by="user:default/bob")
 
     assert again.cancel_requested_by == BY
     assert world.told(run) == lines
@@ -85,7 +86,7 @@ async def test_a_run_that_has_ended_is_not_cancelled(world: World):
 async def test_an_unknown_run_cannot_be_cancelled(world: World):
     """Nothing is cancelled by a guess."""
     with pytest.raises(RunUnknown):
-        await world.runs.cancel("unknown", by=BY)
+        await world.control.cancel(Wish("unknown", Actor("plugin:scaffolder", BY)))
 
 
 async def test_a_run_that_waits_for_argo_is_cancelled_without_a_workflow(world: World):
@@ -210,7 +211,7 @@ async def test_a_run_that_registers_is_past_cancelling(outside):
     await world.clock.until(lambda: world.run(run).status is RunStatus.REGISTERING)
 
     for _ in range(2):
-        answered = await world.runs.cancel(run.id, by=BY)
+        answered = await world.cancel(run, by=BY)
 
     late = "too late to cancel: the workflow has succeeded"
     assert answered.status is RunStatus.REGISTERING
@@ -224,9 +225,10 @@ async def test_a_cancellation_of_a_run_that_is_registering_is_dropped(world: Wor
     run = await world.ask()
     world.ended(run)
     await world.finish(run)
-    await world.canceller.carry_out(run)
-    world.store._runs.pop(run.id)
+    late = Command(run.id, Verb.CANCEL, by=BY, at=NOW)
+    await world.commander.carry_out(late)
+    world.store._memory.runs.pop(run.id)
 
-    await world.canceller.carry_out(run)
+    await world.commander.carry_out(late)
 
     assert world.engine.called("stop") == []

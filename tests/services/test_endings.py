@@ -160,9 +160,13 @@ async def test_a_run_that_was_killed_while_it_registered_is_not_told_its_outputs
     world.ended(run)
     await world.finish(run)
     ended = world.run(run)
-    world.store._runs[run.id] = replace(ended, status=RunStatus.REGISTERING, finished_at=None)
-    world.store._runs[run.id] = replace(world.store._runs[run.id], last_seq=ended.last_seq - 1)
-    del world.store._events[run.id][-1]
+    world.store._memory.runs[run.id] = replace(
+        ended, status=RunStatus.REGISTERING, finished_at=None
+    )
+    world.store._memory.runs[run.id] = replace(
+        world.store._memory.runs[run.id], last_seq=ended.last_seq - 1
+    )
+    del world.store._memory.events[run.id][-1]
 
     again = await world.restart()
     await again.finish(run)

@@ -121,7 +121,7 @@ async def test_a_store_and_an_argo_that_are_both_away_are_waited_for(world: Worl
 async def test_a_run_that_the_store_has_lost_is_let_go(world: World):
     """A run that is in no store any more is not followed, nor waited for, for ever."""
     run = await world.ask()
-    del world.store._runs[run.id]
+    del world.store._memory.runs[run.id]
 
     world.engine.show(run.workflow_name, node("a"))
     await world.clock.settle()

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from bridge.domain.errors import StoreUnavailable
+from bridge.domain.errors import LeaseLost, StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunError, RunStatus
 from bridge.services.backoff import Backoff
@@ -32,8 +32,8 @@ class Listener:
 async def parts():
     """A store with one run, its journal and a listener."""
     store, clock = FaultyStore(), FakeClock()
-    await store.accept(new_run(), first=log("1"))
     journal, listener = Journal(store=store, clock=clock), Listener()
+    journal.own((await store.accept(new_run(), first=log("1"))).run)
     journal.subscribe(listener)
     return store, clock, journal, listener
 
@@ -68,11 +68,11 @@ async def test_nothing_is_told_after_the_end(parts):
     run = await store.run(RUN_ID)
 
     ended = await journal.end(run, status=RunStatus.FAILED, error=RunError("c", "why"))
-    again = await journal.end(run, status=RunStatus.LOST)
+    with pytest.raises(LeaseLost):
+        await journal.end(run, status=RunStatus.LOST)
 
     assert ended.status is RunStatus.FAILED
     assert (ended.finished_at - ended.created_at).total_seconds() == 42
-    assert again is None
     assert listener.told == ["2:✗ thing:make failed: why"]
 
 

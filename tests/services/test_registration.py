@@ -189,7 +189,10 @@ async def test_an_action_that_removes_takes_its_document_away(world: World):
     world.ended(removal)
     await world.finish(removal)
 
-    assert after_success(world, removal) == ["✓ resource:default/a-thing leaves the catalog"]
+    assert after_success(world, removal) == [
+        "● removing resource:default/a-thing from the catalog",
+        "✓ resource:default/a-thing has left the catalog",
+    ]
     with pytest.raises(EntityUnknown):
         await world.store.entity(kind="resource", name="a-thing")
 

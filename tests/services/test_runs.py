@@ -192,7 +192,7 @@ async def test_old_definitions_are_remembered_but_not_without_end(world: World):
         changed = document()
         changed["metadata"]["title"] = f"title {number}"
         made = ActionDefinition.model_validate(changed)
-        world.store._definitions[made.digest] = made.document
-        world.store._runs[run.id] = replace(run, definition_digest=made.digest)
-        await world.actions.definition_of(world.store._runs[run.id])
+        world.store._memory.definitions[made.digest] = made.document
+        world.store._memory.runs[run.id] = replace(run, definition_digest=made.digest)
+        await world.actions.definition_of(world.store._memory.runs[run.id])
     assert len(world.actions._accepted) == 256

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bridge.adapters.memory import MemoryStore
 from bridge.domain.events import Event, log
 from bridge.domain.frames import KEEP_ALIVE
-from bridge.domain.runs import RunChanges, RunError, RunStatus
+from bridge.domain.runs import RunError, RunStatus
+from bridge.ports import Entry
 from bridge.services.journal import Journal
 from bridge.services.streams import Streams, Subscription
 from tests.domain.making import NOW, RUN_ID, new_run
@@ -31,7 +32,7 @@ class Site:
 
     async def accept(self) -> None:
         """Begin the run, with event 1."""
-        await self.store.accept(new_run(), first=log("1"))
+        self.journal.own((await self.store.accept(new_run(), first=log("1"))).run)
 
     async def write(self, *messages: str) -> None:
         """Add an event for each message, in one commit."""
@@ -178,7 +179,7 @@ async def test_events_told_out_of_order_are_shown_in_order(site: Site):
     reader = site.streams.subscribe(RUN_ID, after=0)
     assert seqs([await site.streams.read(reader)]) == [1]
     appended = await site.store.append(
-        RUN_ID, changes=RunChanges(), events=[log("2"), log("3")], now=NOW
+        RUN_ID, Entry(events=(log("2"), log("3"))), fence=1, now=NOW
     )
     site.streams.published(appended.run, [appended.events[1]])
     site.streams.published(appended.run, [appended.events[0]])

@@ -47,8 +47,7 @@ async def test_a_workflow_is_made_once_although_the_answer_was_lost(world: World
     run = await world.ask()
     await world.clock.advance(0.6)
 
-    assert world.engine.called("create") == [(run.workflow_name,)] * 2
-    assert len(world.engine.workflows) == 1
+    assert world.engine.called("create") == [(run.workflow_name,)]
     assert (
         world.run(run).workflow_uid == world.engine.workflows[run.workflow_name]["metadata"]["uid"]
     )

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.domain.commands import AuditDraft
 from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, cluster_document
 from bridge.domain.events import Event
 from bridge.domain.mapping import Site
 from bridge.domain.runs import Run, RunContext, RunStatus
 from bridge.services.actions import Actions
-from bridge.services.cancellation import Canceller
+from bridge.services.commands import Commander
+from bridge.services.control import Actor, Control, Wish
+from bridge.services.deadlines import Deadlines
 from bridge.services.endings import Endings
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 from bridge.services.pods import PodLogs
 from bridge.services.registration import Registrar
+from bridge.services.reopening import Reopening
+from bridge.services.replicas import Replicas
 from bridge.services.runs import Request, Runs
 from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
@@ -78,14 +83,34 @@ class World:
         self.submitter = Submitter(
             engines=engines, followers=followers, site=SITE, at_once=at_once, **tools
         )
-        self.canceller = Canceller(engines=engines, **tools)
+        self.commander = Commander(engines=engines, tasks=self.tasks, **tools)
         self.runs = Runs(
-            site=SITE,
-            namespaces={"default": "argo"},
-            on_accepted=self.submit,
-            on_cancel=self.cancel,
-            **tools,
+            site=SITE, namespaces={"default": "argo"}, on_accepted=self.submit, **tools
         )
+        self.control = Control(
+            store=self.store,
+            journal=self.journal,
+            runs=self.runs,
+            actions=self.actions,
+            engines=engines,
+            catalog=outside.catalog,
+            clock=self.clock,
+            on_command=self.commander.take,
+        )
+        self.deadlines = Deadlines(
+            store=self.store, actions=self.actions, clock=self.clock, expire=self.control.expire
+        )
+        self.replicas = Replicas(
+            store=self.store,
+            journal=self.journal,
+            streams=self.streams,
+            clock=self.clock,
+            chance=outside.chance,
+        )
+        self.replicas.on_claimed = self.take_up
+        self.replicas.on_command = self.commander.take
+        self.journal.on_lost = self.follower.forget
+        self.reopening = Reopening(store=self.store, engine=self.engine, take_over=self.go_on)
         self.pods = PodLogs(
             engine=self.engine,
             clock=self.clock,
@@ -111,6 +136,14 @@ class World:
         )
         self.follower.on_lost = lambda run_id: self.spawn(self.endings.lost(run_id))
         self.follower.on_stuck = lambda run_id: self.spawn(self.endings.stuck(run_id))
+        self.follower.on_gates = lambda run_id, snapshot: self.spawn(
+            self.deadlines.gates_open(run_id, snapshot)
+        )
+        self.follower.on_stranger = lambda snapshot: (
+            self.spawn(self.reopening.look_at(snapshot))
+            if self.reopening.is_new(snapshot)
+            else None
+        )
 
     def spawn(self, work: Any) -> None:
         """Run *work* in the background."""
@@ -120,31 +153,43 @@ class World:
         """Begin with an accepted run."""
         self.spawn(self.submitter.submit(run))
 
-    def cancel(self, run: Run) -> None:
-        """Carry a cancellation out."""
-        self.spawn(self.canceller.carry_out(run))
+    async def go_on(self, run: Run) -> None:
+        """Follow a workflow that was retried in Argo."""
+        record = AuditDraft("run.reopened", "argo", data={"of": run.id})
+        await self.runs.again(run, by=record, takes_over=True)
 
-    async def start(self) -> None:
-        """Take up every open run and follow."""
-        await self.registrar.serve_base_entities()
-        for run in await self.store.open_runs():
+    async def take_up(self, runs: list[Run]) -> None:
+        """Go on with claimed runs."""
+        for run in runs:
             if run.status is RunStatus.REGISTERING:
                 self.spawn(self.registrar.register(run.id))
-                continue
-            if run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
+            elif run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
                 self.submit(run)
             else:
                 made = await self.actions.definition_of(run)
                 self.follower.track(run, definition=made)
-            if run.cancelling:
-                self.cancel(run)
-        self.spawn(self.follower.follow())
-        self.spawn(self.follower.watch_for_stuck(every=15.0))
+        self.spawn(self.follower.refresh())
+
+    async def start(self) -> None:
+        """Take up every open run and follow."""
+        await self.registrar.serve_base_entities()
+        await self.replicas.claim()
+        for work in (
+            self.follower.follow(),
+            self.follower.watch_for_stuck(every=15.0),
+            self.replicas.keep(),
+            self.replicas.listen(),
+            self.replicas.dispatch(),
+            self.replicas.poll(),
+            self.deadlines.watch(every=5.0),
+        ):
+            self.spawn(work)
         await self.clock.settle()
 
     async def restart(self) -> World:
         """Kill this process and start another one over the same outside."""
         await self.tasks.aclose()
+        self.store.restarted()
         again = World(self.outside)
         await again.start()
         return again
@@ -167,11 +212,11 @@ class World:
 
     def run(self, run: Run) -> Run:
         """The record as it is stored."""
-        return self.store._runs[run.id]
+        return self.store._memory.runs[run.id]
 
     def events(self, run: Run) -> list[Event]:
         """All stored events."""
-        return self.store._events[run.id]
+        return self.store._memory.events[run.id]
 
     def told(self, run: Run) -> list[str]:
         """The lines that a reader of the run sees."""
@@ -180,6 +225,12 @@ class World:
     def steps(self, run: Run) -> list[str]:
         """Those of them that are about steps and pods."""
         return [line for line in self.told(run) if line[0] in "●✓✗○⏸" or " | " in line]
+
+    async def cancel(self, run: Run, *, by: str = "user:default/ann") -> Run:
+        """Somebody cancels."""
+        cancelled = await self.control.cancel(Wish(run.id, Actor("plugin:scaffolder", by)))
+        await self.clock.settle()
+        return cancelled
 
     async def finish(self, run: Run, *, within: float = 120.0) -> Run:
         """Wait for the end of a run and check what holds at every end."""
