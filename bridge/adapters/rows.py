@@ -1,23 +1,43 @@
-"""Runs and events as rows: one mapping for every SQL store.
+"""Runs, events, commands and audit records as rows: one mapping for every SQL store.
 
-Knows which columns are JSON and which are times. Must not know any database.
+Knows which columns are JSON and which are times. Must not know any database: every value is text,
+a number, a truth or nothing, and a time is ISO 8601.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Protocol
 
+from bridge.domain.commands import AuditDraft, AuditRecord, Command, Verb
+from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.events import Event, EventDraft
 from bridge.domain.runs import Run, RunContext, RunError, RunStatus
 
 RUN_COLUMNS = tuple(field.name for field in fields(Run))
 EVENT_COLUMNS = ("run_id", "seq", "time", "type", "level", "message", "data")
+COMMAND_COLUMNS = (
+    "run_id",
+    "slot",
+    "verb",
+    "by",
+    "at",
+    "gate",
+    "reason",
+    "outputs",
+    "outcome",
+    "settled_at",
+)
+AUDIT_COLUMNS = ("time", "action", "caller", "user", "run_id", "reason", "outcome", "data")
+ENTITY_COLUMNS = ("kind", "namespace", "name", "document", "run_id", "updated_at")
 
 _JSON = frozenset({"input", "context", "outputs", "error", "state"})
-_TIMES = frozenset({"created_at", "updated_at", "finished_at", "cancel_requested_at"})
+_TIMES = frozenset(
+    {"created_at", "updated_at", "finished_at", "cancel_requested_at", "doubt_since"}
+)
 
 
 class Row(Protocol):
@@ -28,14 +48,33 @@ class Row(Protocol):
         ...
 
 
+def names(columns: Sequence[str]) -> str:
+    """Columns for a statement; quoted, because ``user`` and ``by`` are words of SQL."""
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def insert(table: str, columns: Sequence[str]) -> str:
+    """The statement that inserts a row of *columns*."""
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({names(columns)}) VALUES ({marks})"  # noqa: S608 - all our own
+
+
+def to_json(value: Any) -> str:
+    """The text of a JSON column."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
 def column_value(name: str, value: Any) -> Any:
     """What a column holds for a field of a run."""
     if value is None:
         return None
     if name in {"context", "error"}:
-        return json.dumps(asdict(value))
+        return to_json(asdict(value))
     if name in _JSON:
-        return json.dumps(value, separators=(",", ":"))
+        return to_json(value)
     if name in _TIMES:
         return value.isoformat()
     return str(value) if name == "status" else value
@@ -52,11 +91,19 @@ def row_to_run(row: Row) -> Run:
     for name in _JSON:
         values[name] = json.loads(values[name]) if values[name] is not None else None
     for name in _TIMES:
-        values[name] = datetime.fromisoformat(values[name]) if values[name] else None
+        values[name] = _time(values[name])
     values["status"] = RunStatus(values["status"])
     values["context"] = RunContext(**values["context"])
     values["error"] = RunError(**values["error"]) if values["error"] else None
+    values["holds_lock"] = bool(values["holds_lock"])
     return Run(**values)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+# --- what belongs to a run --------------------------------------------------------------------
 
 
 def event_to_row(event: Event) -> tuple[Any, ...]:
@@ -69,7 +116,7 @@ def event_to_row(event: Event) -> tuple[Any, ...]:
         draft.type,
         draft.level,
         draft.message,
-        json.dumps(draft.data, separators=(",", ":")),
+        to_json(draft.data),
     )
 
 
@@ -77,3 +124,79 @@ def row_to_event(row: Row) -> Event:
     """An event from a row that has EVENT_COLUMNS."""
     draft = EventDraft(row["type"], row["message"], row["level"], json.loads(row["data"]))
     return Event(row["run_id"], row["seq"], datetime.fromisoformat(row["time"]), draft)
+
+
+def command_to_row(command: Command) -> tuple[Any, ...]:
+    """A command in the order of COMMAND_COLUMNS."""
+    settled = command.settled_at
+    return (
+        command.run_id,
+        command.slot,
+        str(command.verb),
+        command.by,
+        command.at.isoformat(),
+        command.gate,
+        command.reason,
+        to_json(command.outputs),
+        command.outcome,
+        settled.isoformat() if settled else None,
+    )
+
+
+def row_to_command(row: Row) -> Command:
+    """A command from a row that has COMMAND_COLUMNS."""
+    return Command(
+        run_id=row["run_id"],
+        verb=Verb(row["verb"]),
+        by=row["by"],
+        at=datetime.fromisoformat(row["at"]),
+        gate=row["gate"],
+        reason=row["reason"],
+        outputs=json.loads(row["outputs"]),
+        outcome=row["outcome"],
+        settled_at=_time(row["settled_at"]),
+    )
+
+
+def audit_to_row(draft: AuditDraft, now: datetime) -> tuple[Any, ...]:
+    """An audit record in the order of AUDIT_COLUMNS."""
+    return (
+        now.isoformat(),
+        draft.action,
+        draft.caller,
+        draft.user,
+        draft.run_id,
+        draft.reason,
+        draft.outcome,
+        to_json(draft.data),
+    )
+
+
+def row_to_audit(row: Row) -> AuditRecord:
+    """An audit record from a row that has AUDIT_COLUMNS and its number."""
+    draft = AuditDraft(
+        action=row["action"],
+        caller=row["caller"],
+        user=row["user"],
+        run_id=row["run_id"],
+        reason=row["reason"],
+        outcome=row["outcome"],
+        data=json.loads(row["data"]),
+    )
+    return AuditRecord(row["number"], datetime.fromisoformat(row["time"]), draft)
+
+
+# --- documents ---------------------------------------------------------------------------------
+
+
+def entity_to_row(entity: EntityDocument, now: datetime) -> tuple[Any, ...]:
+    """A document in the order of ENTITY_COLUMNS."""
+    ref = entity.ref
+    document = json.dumps(entity.document)
+    return (ref.kind, ref.namespace, ref.name, document, entity.run_id, now.isoformat())
+
+
+def row_to_entity(row: Row) -> EntityDocument:
+    """A document from a row that has ENTITY_COLUMNS."""
+    ref = EntityRef(kind=row["kind"], namespace=row["namespace"], name=row["name"])
+    return EntityDocument(ref=ref, document=json.loads(row["document"]), run_id=row["run_id"])

@@ -1,16 +1,13 @@
-"""What every run store promises: one suite, each store."""
+"""What every run store promises of runs: accepting, changing and looking; one suite, each store."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from bridge.adapters.memory import MemoryStore
-from bridge.adapters.sqlite import SqliteStore
-from bridge.domain.entities import EntityRef, entity_document
+from bridge.domain.entities import EntityRef
 from bridge.domain.errors import (
     EntityUnknown,
     IdempotencyKeyReused,
@@ -19,42 +16,9 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import EventDraft, log
 from bridge.domain.runs import Run, RunChanges, RunContext, RunError, RunStatus
-from bridge.ports import RunFilter
+from bridge.ports import Entry, RunFilter
+from tests.contract.storing import ACCEPTED, LATER, accept, entity, move, run_id, write
 from tests.domain.making import NOW, RUN_ID, definition, new_run
-
-LATER = NOW + timedelta(seconds=1)
-ACCEPTED = log("accepted")
-NOTHING = RunChanges()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request, tmp_path):
-    """An empty store of each kind."""
-    if request.param == "memory":
-        yield MemoryStore()
-    else:
-        async with SqliteStore(tmp_path / "runs.db") as opened:
-            yield opened
-
-
-def run_id(number: int) -> str:
-    """Ids that sort by their number."""
-    return f"01kagw9zq6x3v5t7y8r2m4{number:04}"
-
-
-async def accept(store, number: int = 0, **fields) -> Run:
-    new = new_run(run_id(number), **{"key": f"key-{number}", **fields})
-    return (await store.accept(new, first=ACCEPTED)).run
-
-
-async def move(store, run: Run, *statuses: RunStatus, **fields) -> Run:
-    """Take *run* through *statuses*; an end gets its time."""
-    for status in statuses:
-        finished = LATER if status.finished else None
-        changes = RunChanges(status=status, finished_at=finished, **fields)
-        await store.append(run.id, changes=changes, events=[], now=LATER)
-    return await store.run(run.id)
-
 
 # --- accepting ----------------------------------------------------------------------------------
 
@@ -65,7 +29,7 @@ async def test_an_accepted_run_is_stored_with_its_first_event(store):
 
     acceptance = await store.accept(new, first=ACCEPTED)
 
-    expected = replace(Run.accepted(new, attempt=1), last_seq=1)
+    expected = replace(Run.accepted(new, attempt=1, owner=store.replica), last_seq=1)
     assert acceptance.run == expected == await store.run(RUN_ID)
     assert not acceptance.replayed
     (event,) = await store.events(RUN_ID, after=0, limit=9)
@@ -91,7 +55,7 @@ async def test_the_same_key_for_other_input_is_refused(store):
 
     with pytest.raises(IdempotencyKeyReused, match=first.id):
         await store.accept(new_run(run_id(2), key="key-1", input={"name": "b"}), first=ACCEPTED)
-    assert [run.id for run in await store.open_runs()] == [first.id]
+    assert [run.id for run in await store.runs(RunFilter())] == [first.id]
 
 
 @pytest.mark.parametrize("field", ["caller", "action", "key"])
@@ -136,7 +100,7 @@ async def test_many_at_once_under_one_key_are_one_run(store):
 
     assert len({acceptance.run.id for acceptance in found}) == 1
     assert sum(not acceptance.replayed for acceptance in found) == 1
-    assert len(await store.open_runs()) == 1
+    assert len(await store.runs(RunFilter())) == 1
 
 
 # --- changing -----------------------------------------------------------------------------------
@@ -159,8 +123,8 @@ async def test_every_field_of_a_run_comes_back_as_it_was_put(store):
         state={"nodes": {"n": ["Running", "t"]}, "logs": {}},
     )
 
-    appended = await store.append(run.id, changes=changes, events=[log("x")], now=LATER)
-    kept = await store.append(run.id, changes=NOTHING, events=[], now=LATER)
+    appended = await store.append(run.id, Entry(changes, (log("x"),)), fence=run.fence, now=LATER)
+    kept = await write(store, run.id)
 
     expected = replace(run, **changes.given(), updated_at=LATER, last_seq=2)
     assert appended.run == expected == kept.run == await store.run(run.id)
@@ -172,7 +136,7 @@ async def test_events_come_back_in_order_and_in_pages(store):
     run = await accept(store)
     drafts = [EventDraft("step", f"line {n}", "warn", {"step": {"n": n}}) for n in range(2, 8)]
 
-    appended = await store.append(run.id, changes=NOTHING, events=drafts, now=LATER)
+    appended = await write(store, run.id, *drafts)
     page = await store.events(run.id, after=3, limit=2)
     rest = await store.events(run.id, after=5, limit=99)
 
@@ -187,12 +151,7 @@ async def test_events_come_back_in_order_and_in_pages(store):
 async def test_two_hundred_appends_at_once_leave_no_gap(store):
     """However many parts of the bridge write at once, a run's events count without a gap."""
     run = await accept(store)
-    pending = [
-        store.append(
-            run.id, changes=NOTHING, events=[log(f"{n}a"), log(f"{n}b")][: 1 + n % 2], now=LATER
-        )
-        for n in range(200)
-    ]
+    pending = [write(store, run.id, *[log(f"{n}a"), log(f"{n}b")][: 1 + n % 2]) for n in range(200)]
 
     written = [event for appended in await asyncio.gather(*pending) for event in appended.events]
 
@@ -205,13 +164,9 @@ async def test_two_hundred_appends_at_once_leave_no_gap(store):
 async def test_writes_take_effect_in_the_order_of_the_calls(store):
     """The order is that of the calls, whoever awaits first, and also across runs."""
     one, two = await accept(store, 1), await accept(store, 2)
-    first = store.append(
-        one.id, changes=RunChanges(status=RunStatus.SUBMITTING), events=[log("a")], now=LATER
-    )
-    other = store.append(two.id, changes=NOTHING, events=[log("other")], now=LATER)
-    last = store.append(
-        one.id, changes=RunChanges(status=RunStatus.RUNNING), events=[log("b")], now=LATER
-    )
+    first = write(store, one.id, log("a"), status=RunStatus.SUBMITTING)
+    other = write(store, two.id, log("other"))
+    last = write(store, one.id, log("b"), status=RunStatus.RUNNING)
 
     assert (await last).run.status is RunStatus.RUNNING
     assert first.done()
@@ -225,9 +180,7 @@ async def test_nothing_is_written_after_the_end(store):
     run = await accept(store)
     ended = await move(store, run, RunStatus.FAILED, error=RunError("code", "why"))
 
-    late = await store.append(
-        run.id, changes=RunChanges(progress="9/9"), events=[log("late")], now=LATER
-    )
+    late = await write(store, run.id, log("late"), progress="9/9")
 
     assert late is None
     assert await store.run(run.id) == ended
@@ -237,10 +190,9 @@ async def test_nothing_is_written_after_the_end(store):
 async def test_a_step_that_does_not_exist_is_refused_and_writes_nothing(store):
     """A fault of the bridge cannot take a run where no run can be."""
     run = await accept(store)
-    changes = RunChanges(status=RunStatus.SUCCEEDED)
 
     with pytest.raises(ValueError, match="cannot go from accepted to succeeded"):
-        await store.append(run.id, changes=changes, events=[log("no")], now=LATER)
+        await write(store, run.id, log("no"), status=RunStatus.SUCCEEDED)
 
     assert await store.run(run.id) == run
 
@@ -250,18 +202,18 @@ async def test_an_unknown_run_is_unknown_everywhere(store):
     with pytest.raises(RunUnknown):
         await store.run("unknown")
     with pytest.raises(RunUnknown):
-        await store.append("unknown", changes=NOTHING, events=[log("x")], now=NOW)
+        await write(store, "unknown", log("x"))
 
 
 async def test_one_bad_write_fails_alone(store):
     """Of many writes at once, those that cannot be made fail and all others are made."""
     run = await accept(store)
     pending = [
-        store.append(
+        write(
+            store,
             "unknown" if n % 5 == 0 else run.id,
-            changes=RunChanges(status=RunStatus.SUCCEEDED) if n % 7 == 0 else NOTHING,
-            events=[log(str(n))],
-            now=LATER,
+            log(str(n)),
+            status=RunStatus.SUCCEEDED if n % 7 == 0 else None,
         )
         for n in range(1, 71)
     ]
@@ -297,16 +249,6 @@ async def test_runs_are_listed_newest_first_in_pages_and_by_filter(store):
     assert await listed(action="a:make", status=RunStatus.FAILED, before=run_id(4)) == []
 
 
-async def test_open_runs_are_those_that_have_not_ended_oldest_first(store):
-    """A restart takes up every run that is not done, in the order in which they came."""
-    for number in (3, 1, 2, 0):
-        await accept(store, number)
-    await move(store, await store.run(run_id(1)), RunStatus.CANCELLED)
-    await move(store, await store.run(run_id(2)), RunStatus.SUBMITTING, RunStatus.WAITING)
-
-    assert [int(run.id[-4:]) for run in await store.open_runs()] == [0, 2, 3]
-
-
 async def test_the_definition_of_a_run_is_kept(store):
     """An edited action does not change the runs that were accepted before."""
     run = await accept(store)
@@ -319,17 +261,16 @@ async def test_the_definition_of_a_run_is_kept(store):
 # --- documents ----------------------------------------------------------------------------------
 
 
-def entity(name: str, *, kind: str = "Resource", title: str = "t", run: str | None = "r1"):
-    return entity_document({"kind": kind, "metadata": {"name": name, "title": title}}, run_id=run)
-
-
 async def test_documents_are_kept_replaced_and_forgotten(store):
     """The catalog reads what was put last, and nothing of what was taken out."""
     for made in (entity("b"), entity("a"), entity("z", kind="API", run=None), entity("a-b")):
         await store.put_entity(made, now=NOW)
     await store.put_entity(entity("b", title="new"), now=LATER)
-    await store.remove_entity(entity("a").ref)
-    await store.remove_entity(EntityRef("resource", "default", "never"))
+    run = await accept(store)
+    await store.append(run.id, Entry(drops=entity("a").ref), fence=run.fence, now=LATER)
+    await store.append(
+        run.id, Entry(drops=EntityRef("resource", "default", "never")), fence=run.fence, now=LATER
+    )
 
     assert await store.entities() == [
         entity("z", kind="API", run=None),

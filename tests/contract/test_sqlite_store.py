@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from bridge.adapters.sqlite import SqliteStore, migrate
-from bridge.adapters.sqlite_writer import Session, Writer
+from bridge.adapters.schema import HISTORY, migrations
+from bridge.adapters.sqlite import SqliteStore, migrate, pending_migrations
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.events import log
-from bridge.domain.runs import Run, RunChanges, RunStatus
-from tests.domain.making import NOW, RUN_ID, new_run
+from bridge.domain.runs import Run, RunStatus
+from tests.contract.storing import LATER, accept, write
+from tests.domain.making import RUN_ID, new_run
 
-NOTHING = RunChanges()
+ROOT = Path(__file__).parents[2]
 
 
 def execute(sql: str):
     """A job of the writer that runs one statement."""
-    return lambda session: session.db.execute(sql) and None
+    return lambda session: session.change(sql) and None
 
 
 async def test_what_was_accepted_is_there_after_a_restart(tmp_path):
@@ -28,8 +31,7 @@ async def test_what_was_accepted_is_there_after_a_restart(tmp_path):
     path = tmp_path / "deep" / "runs.db"
     async with SqliteStore(path) as store:
         await store.accept(new_run(), first=log("accepted"))
-        changes = RunChanges(status=RunStatus.SUBMITTING)
-        await store.append(RUN_ID, changes=changes, events=[log("submitting")], now=NOW)
+        await write(store, RUN_ID, log("submitting"), status=RunStatus.SUBMITTING)
         before = await store.run(RUN_ID)
 
     async with SqliteStore(path) as store:
@@ -60,9 +62,7 @@ async def test_what_is_queued_is_written_before_the_file_is_closed(tmp_path):
     path = tmp_path / "runs.db"
     async with SqliteStore(path) as store:
         await store.accept(new_run(), first=log("accepted"))
-        pending = [
-            store.append(RUN_ID, changes=NOTHING, events=[log(str(n))], now=NOW) for n in range(50)
-        ]
+        pending = [write(store, RUN_ID, log(str(n))) for n in range(50)]
     assert all([await one is not None for one in pending])
 
     async with SqliteStore(path) as store:
@@ -109,12 +109,12 @@ async def test_a_full_disk_fails_the_write_and_nothing_else(tmp_path):
         large = [log("x" * 1000) for _ in range(200)]
 
         with pytest.raises(StoreUnavailable, match="full"):
-            await store.append(RUN_ID, changes=NOTHING, events=large, now=NOW)
+            await write(store, RUN_ID, *large)
         assert await store.run(RUN_ID) == accepted.run
         await store._write(execute("PRAGMA max_page_count = 100000"))
-        appended = await store.append(RUN_ID, changes=NOTHING, events=large, now=NOW)
+        appended = await write(store, RUN_ID, *large)
 
-    assert appended.run == replace(accepted.run, last_seq=201)
+    assert appended.run == replace(accepted.run, last_seq=201, updated_at=LATER)
 
 
 async def test_a_broken_table_is_an_unavailable_store(tmp_path):
@@ -126,116 +126,154 @@ async def test_a_broken_table_is_an_unavailable_store(tmp_path):
             await store.namespaces()
 
 
-# --- the writer ---------------------------------------------------------------------------------
+# --- one process only -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def writer():
-    """A writer over a table ``t (n)``."""
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
-    made = Writer(connection)
-    yield made
-    await made.aclose()
+async def test_a_file_that_is_in_use_is_refused_and_free_again_afterwards(tmp_path):
+    """A second process cannot spoil the runs of the first, and is told what to do instead."""
+    path = tmp_path / "runs.db"
+    async with SqliteStore(path) as store:
+        with pytest.raises(StoreUnavailable, match=r"runs\.db is in use .* PostgreSQL"):
+            async with SqliteStore(path):
+                pass
+        assert (await accept(store)).last_seq == 1
+
+    async with SqliteStore(path) as store:
+        assert (await store.claim(limit=9))[0].last_seq == 1
 
 
-def insert(number: int):
-    return lambda session: session.db.execute("INSERT INTO t VALUES (?)", (number,)).rowcount
+async def test_a_killed_process_does_not_keep_the_file(tmp_path):
+    """After kill -9 the next process starts at once, and reads what was committed."""
+    path = tmp_path / "runs.db"
+    program = f"""
+import asyncio
+from pathlib import Path
+from bridge.adapters.schema import HISTORY, migrations
+from bridge.adapters.sqlite import SqliteStore
+from tests.contract.storing import accept
 
+async def main():
+    async with SqliteStore(Path({str(path)!r})) as store:
+        await accept(store)
+        print("accepted", flush=True)
+        await asyncio.Event().wait()
 
-async def numbers(writer: Writer) -> list[int]:
-    rows = await writer.put(
-        lambda session: session.db.execute("SELECT n FROM t ORDER BY n").fetchall()
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
-    return [row[0] for row in rows]
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), timeout=30) == b"accepted\n"
+        with pytest.raises(StoreUnavailable, match="in use"):
+            async with SqliteStore(path):
+                pass
+    finally:
+        process.kill()
+        await process.communicate()
+
+    async with SqliteStore(path) as store:
+        assert [run.last_seq for run in await store.claim(limit=9)] == [1]
 
 
-async def test_a_job_that_fails_after_writing_leaves_nothing(writer):
-    """A write is made whole or not at all, also among others in one commit."""
-
-    def half(session: Session) -> None:
-        session.db.execute("INSERT INTO t VALUES (100)")
-        raise ValueError("no")
-
-    outcomes = await asyncio.gather(
-        *(writer.put(work) for work in (insert(1), half, insert(2), insert(1), insert(3))),
-        return_exceptions=True,
-    )
-
-    assert [type(outcome).__name__ for outcome in outcomes] == [
-        "int",
-        "ValueError",
-        "int",
-        "StoreUnavailable",
-        "int",
-    ]
-    assert await numbers(writer) == [1, 2, 3]
+async def test_one_process_shares_with_nobody(tmp_path):
+    """Its runs are its own: it takes those of any process before it, and hears of no other."""
+    path = tmp_path / "runs.db"
+    async with SqliteStore(path, replica="before") as store:
+        await store.keep_lease(seconds=3600)
+        await accept(store)
+    async with SqliteStore(path, replica="now") as store:
+        assert not store.shared
+        (run,) = await store.claim(limit=9)
+        assert (run.owner, run.fence) == ("now", 2)
+        await store.release()
+        assert await store.claim(limit=9) == []
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.listen(lambda _: None), timeout=0.01)
 
 
-async def test_a_fault_of_the_bridge_does_not_end_the_writer(writer):
-    """A job that fails in a way nobody thought of fails alone; later writes are made."""
-
-    def broken(session: Session) -> None:
-        raise TypeError("not serializable")
-
-    first, bad, last = writer.put(insert(1)), writer.put(broken), writer.put(insert(2))
-
-    with pytest.raises(TypeError, match="not serializable"):
-        await asyncio.wait_for(bad, timeout=10)
-    assert (await first, await last) == (1, 1)
-    assert await numbers(writer) == [1, 2]
+# --- migrations -----------------------------------------------------------------------------------
 
 
-async def test_a_caller_that_has_gone_does_not_undo_its_write(writer):
-    """A request that was dropped half-way is written all the same, and disturbs nobody."""
-    gone = writer.put(insert(1))
-    gone.cancel()
-
-    assert await writer.put(insert(2)) == 1
-    assert await numbers(writer) == [1, 2]
-
-
-# --- migrations ---------------------------------------------------------------------------------
-
-
-def test_migrations_are_applied_once():
+def test_migrations_are_applied_once(tmp_path):
     """Starting again changes nothing in the file."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    path = tmp_path / "runs.db"
+    steps = ["0001_runs.sql", "0002_replicas_commands_audit.sql"]
 
-    assert migrate(connection) == ["0001_runs.sql"]
-    schema = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
-    assert migrate(connection) == []
-    assert connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall() == schema
+    assert pending_migrations(path) == steps
+    assert not path.exists()
+    assert migrate(path) == steps
+    before = schema(path)
+    assert (pending_migrations(path), migrate(path)) == ([], [])
+    assert schema(path) == before
+
+
+def schema(path) -> list[tuple[str]]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+    connection.close()
+    return found
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path):
+    """An update keeps the runs of the version before, and takes them up."""
+    path = tmp_path / "runs.db"
+    first = migrations("sqlite")[0]
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(f"{HISTORY};{first.script}")
+    connection.execute("INSERT INTO migrations VALUES (?, ?)", (first.name, first.digest))
+    connection.execute("INSERT INTO definitions VALUES ('d', '{}')")
+    connection.execute(
+        "INSERT INTO runs VALUES ('old', 'a:b', 'd', 'running', 1, 'c', NULL, 'k', 'f', '{}', '{}',"
+        "'default', 'argo', 'wf', 'uid', NULL, NULL, '{}', NULL, NULL, '{}', NULL, NULL,"
+        "'2026-11-22T10:00:00+00:00', '2026-11-22T10:00:00+00:00', NULL, 0)"
+    )
     connection.close()
 
+    async with SqliteStore(path, replica="new") as store:
+        (run,) = await store.claim(limit=9)
+        appended = await write(store, "old", log("goes on"), fence=run.fence)
 
-def test_a_migration_that_was_changed_afterwards_is_refused():
-    """A file whose history is not this program's is not touched."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection)
-    connection.execute("UPDATE migrations SET digest = 'another'")
-
-    with pytest.raises(StoreUnavailable, match=r"0001_runs\.sql was changed after"):
-        migrate(connection)
-    connection.close()
+    assert (run.workflow_uid, run.owner, run.holds_lock) == ("uid", "new", False)
+    assert appended.run.last_seq == 1
 
 
-async def test_a_file_of_another_history_is_not_opened(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE migrations SET digest = 'x'", r"0001_runs\.sql was changed after"),
+        ("INSERT INTO migrations VALUES ('9_x.sql', 'x')", r"older than its run store.*9_x\.sql"),
+    ],
+)
+async def test_a_file_of_another_history_is_not_opened(tmp_path, change, told):
     """The server refuses such a file at its start, and leaves it free for others."""
     path = tmp_path / "runs.db"
     async with SqliteStore(path) as store:
-        await store._write(execute("UPDATE migrations SET digest = 'x'"))
+        await store._write(execute(change))
 
-    with pytest.raises(StoreUnavailable, match="was changed after"):
-        async with SqliteStore(path):
-            pass
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=told):
+            async with SqliteStore(path):
+                pass
+    with pytest.raises(StoreUnavailable, match=told):
+        pending_migrations(path)
 
 
-def test_a_run_is_a_row_and_back():
-    """The columns of the table are the fields of a run."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection)
+def test_what_is_no_store_has_no_migrations(tmp_path):
+    """Asking what is to be done says that nothing can be done, and why."""
+    path = tmp_path / "runs.db"
+    path.write_bytes(b"this is no database at all, however long one looks at it")
+
+    with pytest.raises(StoreUnavailable, match="cannot be opened as a run store"):
+        pending_migrations(path)
+
+
+def test_a_run_is_a_row_and_back(tmp_path):
+    """The columns of the table are the fields of a run, and one that the store keeps for itself."""
+    path = tmp_path / "runs.db"
+    migrate(path)
+    connection = sqlite3.connect(path)
     columns = {row[1] for row in connection.execute("PRAGMA table_info(runs)")}
-
-    assert columns == set(Run.__slots__)
     connection.close()
+
+    assert columns == {*Run.__slots__, "events_pruned"}

@@ -1,0 +1,217 @@
+"""The jobs that change runs, each inside one transaction of a SQL store.
+
+Knows the RunStore contract as statements; the rules themselves are the domain's. Must not know
+which database it is: a Session has the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bridge.adapters.rows import (
+    AUDIT_COLUMNS,
+    COMMAND_COLUMNS,
+    ENTITY_COLUMNS,
+    EVENT_COLUMNS,
+    RUN_COLUMNS,
+    audit_to_row,
+    command_to_row,
+    entity_to_row,
+    event_to_row,
+    insert,
+    names,
+    row_to_command,
+    row_to_run,
+    run_to_row,
+    to_json,
+)
+from bridge.adapters.sql_session import SELECT_RUN, Session
+from bridge.domain.commands import AuditDraft, Command
+from bridge.domain.entities import EntityDocument
+from bridge.domain.errors import LeaseLost
+from bridge.domain.events import Event, EventDraft
+from bridge.domain.runs import Acceptance, NewRun, Run, apply_changes, decide_acceptance
+from bridge.ports import Appended, Commanded, Entry
+
+SELECT_COMMAND = f"SELECT {names(COMMAND_COLUMNS)} FROM commands"  # noqa: S608 - column names are our own
+
+_INSERT_RUN = insert("runs", RUN_COLUMNS)
+_INSERT_EVENT = insert("events", EVENT_COLUMNS)
+_INSERT_AUDIT = insert("audit", AUDIT_COLUMNS)
+_INSERT_COMMAND = (
+    f"INSERT INTO commands ({names(COMMAND_COLUMNS)}, number) "  # noqa: S608 - column names are our own
+    f"VALUES ({', '.join('?' * len(COMMAND_COLUMNS))}, "
+    "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?))"
+)
+_PUT_ENTITY = (
+    f"{insert('entities', ENTITY_COLUMNS)} ON CONFLICT (kind, namespace, name) DO UPDATE SET "
+    "document = excluded.document, run_id = excluded.run_id, updated_at = excluded.updated_at"
+)
+
+
+# --- accepting -------------------------------------------------------------------------------
+
+
+def accept(
+    new: NewRun, first: EventDraft, audit: Sequence[AuditDraft], owner: str, session: Session
+) -> Acceptance:
+    """See RunStore. A race that an index decides is decided again, by what won it."""
+    row = session.row(
+        f"{SELECT_RUN} WHERE caller = ? AND action = ? AND key = ? ORDER BY attempt DESC LIMIT 1",
+        new.caller,
+        new.action,
+        new.key,
+    )
+    latest = row_to_run(row) if row else None
+    holder = _holder(new.lock, session)
+    acceptance = decide_acceptance(new, latest=latest, holder=holder, owner=owner)
+    if acceptance.replayed:
+        return acceptance
+    _keep_definition(new, session)
+    run = replace(acceptance.run, last_seq=1)
+    session.change(_INSERT_RUN, *run_to_row(run))
+    session.remember(run)
+    if latest is not None:
+        session.write_run(replace(latest, superseded_by=new.id), ["superseded_by"])
+    event = Event(run.id, 1, new.created_at, first)
+    session.change(_INSERT_EVENT, *event_to_row(event))
+    _keep_trail(run.id, audit, new.created_at, session)
+    return Acceptance(run=run, replayed=False)
+
+
+def _holder(lock: str | None, session: Session) -> Run | None:
+    """Who has *lock*, or will have it before anybody who comes now."""
+    if lock is None:
+        return None
+    row = session.row(
+        f"{SELECT_RUN} WHERE lock = ? AND finished_at IS NULL ORDER BY holds_lock DESC, id LIMIT 1",
+        lock,
+    )
+    return row_to_run(row) if row else None
+
+
+def _keep_definition(new: NewRun, session: Session) -> None:
+    known = session.row("SELECT 1 FROM definitions WHERE digest = ?", new.definition_digest)
+    if known is None:
+        session.change(
+            f"{insert('definitions', ('digest', 'document'))} ON CONFLICT (digest) DO NOTHING",
+            new.definition_digest,
+            to_json(new.definition),
+        )
+
+
+# --- changing --------------------------------------------------------------------------------
+
+
+def append(
+    run_id: str, entry: Entry, fence: int | None, now: datetime, session: Session
+) -> Appended | None:
+    """See RunStore."""
+    before = session.run_to_write(run_id)
+    after = apply_changes(before, entry.changes, now=now, events=len(entry.events), fence=fence)
+    if after is None:
+        return None
+    session.write_run(after, (*entry.changes.given(), "updated_at", "last_seq"))
+    events = tuple(
+        Event(run_id, seq, now, draft)
+        for seq, draft in enumerate(entry.events, start=before.last_seq + 1)
+    )
+    if events:
+        session.change_many(_INSERT_EVENT, [event_to_row(event) for event in events])
+    _settle(run_id, entry, now, session)
+    _change_entities(entry, now, session)
+    _keep_trail(run_id, entry.audit, now, session)
+    return Appended(run=after, events=events)
+
+
+def _settle(run_id: str, entry: Entry, now: datetime, session: Session) -> None:
+    if entry.settles is not None:
+        session.change(
+            "UPDATE commands SET outcome = ?, settled_at = ? WHERE run_id = ? AND slot = ?",
+            entry.settles.outcome,
+            now.isoformat(),
+            run_id,
+            entry.settles.slot,
+        )
+
+
+def _change_entities(entry: Entry, now: datetime, session: Session) -> None:
+    if entry.keeps is not None:
+        put_entity(entry.keeps, now, session)
+    if entry.drops is not None:
+        ref = entry.drops
+        session.change(
+            "DELETE FROM entities WHERE kind = ? AND namespace = ? AND name = ?",
+            ref.kind,
+            ref.namespace,
+            ref.name,
+        )
+
+
+def put_entity(entity: EntityDocument, now: datetime, session: Session) -> None:
+    """Insert or replace a document."""
+    session.change(_PUT_ENTITY, *entity_to_row(entity, now))
+
+
+def _keep_trail(run_id: str, audit: Sequence[AuditDraft], now: datetime, session: Session) -> None:
+    for draft in audit:
+        keep_audit(replace(draft, run_id=run_id), now, session)
+
+
+def keep_audit(draft: AuditDraft, now: datetime, session: Session) -> None:
+    """Add a record to the trail."""
+    session.change(_INSERT_AUDIT, *audit_to_row(draft, now))
+
+
+def command(command: Command, entry: Entry, now: datetime, session: Session) -> Commanded:
+    """See RunStore."""
+    run = session.run_to_write(command.run_id)
+    row = session.row(
+        f"{SELECT_COMMAND} WHERE run_id = ? AND slot = ?", command.run_id, command.slot
+    )
+    if row is not None or run.finished:
+        known = row_to_command(row) if row is not None else None
+        return Commanded(command=known, fresh=False, appended=None, run=run)
+    session.change(_INSERT_COMMAND, *command_to_row(command), command.run_id)
+    appended = append(command.run_id, entry, None, now, session)
+    after = appended.run if appended is not None else run
+    return Commanded(command=command, fresh=True, appended=appended, run=after)
+
+
+# --- who owns what ---------------------------------------------------------------------------
+
+
+def take_lock(run_id: str, fence: int, session: Session) -> Run | None:
+    """See RunStore."""
+    run = session.run_to_write(run_id)
+    if run.fence != fence:
+        raise LeaseLost(f"Another replica has taken over run {run_id}.")
+    first = _holder(run.lock, session)
+    if first is not None and first.id != run_id:
+        return first
+    if run.lock is not None and not run.holds_lock:
+        session.write_run(replace(run, holds_lock=True), ["holds_lock"])
+    return None
+
+
+def claim(replica: str, limit: int, session: Session) -> list[Run]:
+    """See RunStore; runs that another replica is claiming at this moment are left to it."""
+    dialect = session.dialect
+    rows = session.rows(
+        f"SELECT {names(RUN_COLUMNS)} FROM runs AS r WHERE r.finished_at IS NULL "  # noqa: S608 - column names are our own
+        f"AND r.owner <> ? AND {dialect.unowned} ORDER BY r.id LIMIT ?{dialect.lock_free}",
+        replica,
+        limit,
+    )
+    found = map(row_to_run, rows)
+    taken = [replace(run, owner=replica, fence=run.fence + 1) for run in found]
+    if taken:
+        session.change_many(
+            "UPDATE runs SET owner = ?, fence = ? WHERE id = ?",
+            [(run.owner, run.fence, run.id) for run in taken],
+        )
+    for run in taken:
+        session.remember(run)
+    return taken
