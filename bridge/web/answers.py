@@ -26,9 +26,12 @@ from bridge.domain.errors import (
     RequestInvalid,
     RouteUnknown,
 )
+from bridge.web.addresses import run_address
 
 _log = logging.getLogger(__name__)
 _ERRORS_URL = "https://backstage-argo-bridge.example/errors/"
+_OURS = "Value error, "
+"""What pydantic puts in front of a sentence of our own."""
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -45,6 +48,10 @@ def problem(error: BridgeError, *, instance: str) -> Response:
         "suggestions": list(error.suggestions),
     }
     headers = {"Cache-Control": "no-store"}
+    if error.run_id is not None:
+        there = run_address(error.run_id)
+        body |= {"run": error.run_id, "links": {"run": there}}
+        headers["Link"] = f'<{there}>; rel="related"'
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:  # noqa: PLR2004 - RFC 9110 asks for the challenge with it
@@ -100,8 +107,8 @@ def _finite(text: str) -> float:
     return number if isfinite(number) else _refuse(text)
 
 
-async def read_body(request: Request, model: type[B], *, limit: int) -> B:
-    """The JSON body as *model*.
+async def read_body(request: Request, model: type[B], *, limit: int, optional: bool = False) -> B:
+    """The JSON body as *model*; no body at all is an empty object if it is *optional*.
 
     Raises:
         BodyTooLarge: Before more than *limit* bytes are held.
@@ -118,12 +125,14 @@ async def read_body(request: Request, model: type[B], *, limit: int) -> B:
     except ClientDisconnect as error:
         raise RequestInvalid("The body did not arrive in full.") from error
     try:
-        value = json.loads(b"".join(chunks), parse_constant=_refuse, parse_float=_finite)
+        sent = b"".join(chunks) or (b"{}" if optional else b"")
+        value = json.loads(sent, parse_constant=_refuse, parse_float=_finite)
         return model.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         errors = tuple(
-            FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"]) for item in found
+            FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"].removeprefix(_OURS))
+            for item in found
         )
         listed = "; ".join(f"{e.pointer}: {e.message}" for e in errors)
         raise RequestInvalid(

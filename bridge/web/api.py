@@ -5,22 +5,27 @@ Knows requests and the use cases behind them. Must not know stores or engines.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from bridge.domain.commands import Command
 from bridge.domain.errors import Draining, RequestInvalid
 from bridge.domain.runs import Run, RunContext, RunStatus
 from bridge.ports import RunFilter
 from bridge.services.actions import Actions
 from bridge.services.runs import Request, Runs
+from bridge.web.addresses import run_address
 from bridge.web.answers import read_body, tagged_json
 from bridge.web.auth import Caller
-from bridge.web.models import PreviewView, RunRequest, action_view, catalogue_view, run_view
-from bridge.web.queries import whole_number
+from bridge.web.bodies import RunRequest
+from bridge.web.models import PreviewView
+from bridge.web.queries import path_text, text, whole_number
+from bridge.web.views import action_view, catalogue_view, run_details, run_view
 
 UrlOf = Callable[[Run], str | None]
+CommandsOf = Callable[[str], Awaitable[Sequence[Command]]]
 
 
 class ActionsApi:
@@ -35,7 +40,7 @@ class ActionsApi:
 
     async def one(self, request: HttpRequest) -> Response:
         """One action."""
-        action = self._actions.catalogue.get(request.path_params["action_id"])
+        action = self._actions.catalogue.get(path_text(request, "action_id"))
         return tagged_json(request, action_view(action))
 
 
@@ -43,9 +48,16 @@ class RunsApi:
     """``/v1/runs``."""
 
     def __init__(
-        self, *, runs: Runs, url_of: UrlOf, max_body: int, draining: Callable[[], bool]
+        self,
+        *,
+        runs: Runs,
+        commands_of: CommandsOf,
+        url_of: UrlOf,
+        max_body: int,
+        draining: Callable[[], bool],
     ) -> None:
         self._runs = runs
+        self._commands_of = commands_of
         self._url_of = url_of
         self._max_body = max_body
         self._draining = draining
@@ -71,17 +83,16 @@ class RunsApi:
         view = run_view(acceptance.run, workflow_url=self._url_of(acceptance.run))
         if acceptance.replayed:
             return JSONResponse(view, headers={"Idempotent-Replayed": "true"})
-        headers = {"Location": f"/v1/runs/{acceptance.run.id}"}
+        headers = {"Location": run_address(acceptance.run.id)}
         return JSONResponse(view, status_code=202, headers=headers)
 
     async def page(self, request: HttpRequest) -> Response:
         """Runs, newest first."""
-        query = request.query_params
         limit = whole_number(request, "limit", default=50, largest=200)
         chosen = RunFilter(
-            status=_status(query.get("status")),
-            action=query.get("action"),
-            before=query.get("cursor"),
+            status=_status(text(request, "status")),
+            action=text(request, "action"),
+            before=text(request, "cursor"),
             limit=limit + 1,
         )
         found = await self._runs.page(chosen)
@@ -91,24 +102,18 @@ class RunsApi:
         return JSONResponse({"runs": views, "next": following})
 
     async def one(self, request: HttpRequest) -> Response:
-        """One run."""
-        run = await self._runs.get(request.path_params["run_id"])
-        view = run_view(run, workflow_url=self._url_of(run))
+        """One run, with what was asked of it."""
+        run = await self._runs.get(path_text(request, "run_id"))
+        commands = await self._commands_of(run.id)
+        view = run_details(run, workflow_url=self._url_of(run), commands=commands)
         return JSONResponse(view, headers={"Cache-Control": "no-store"})
 
-    async def cancel(self, request: HttpRequest) -> Response:
-        """Ask for the end of a run."""
-        caller: Caller = request.state.caller
-        run = await self._runs.cancel(request.path_params["run_id"], by=caller.name)
-        view = run_view(run, workflow_url=self._url_of(run))
-        return JSONResponse(view, status_code=200 if run.finished else 202)
 
-
-def _status(text: str | None) -> RunStatus | None:
-    if text is None:
+def _status(given: str | None) -> RunStatus | None:
+    if given is None:
         return None
     try:
-        return RunStatus(text)
+        return RunStatus(given)
     except ValueError as error:
         known = ", ".join(RunStatus)
         raise RequestInvalid(f"status must be one of {known}") from error

@@ -22,11 +22,14 @@ from bridge.services.runs import Runs
 from bridge.services.streams import Streams
 from bridge.web.answers import on_bridge_error, on_crash, on_http_exception
 from bridge.web.api import ActionsApi, RunsApi, UrlOf
+from bridge.web.audit import AuditApi
 from bridge.web.auth import Authenticator, RequireCaller
+from bridge.web.commands import CommandsApi
 from bridge.web.events import EventsEndpoint
 from bridge.web.health import HealthApi
 from bridge.web.openapi import OpenApi
 from bridge.web.platform import CatalogApi, PlatformApi
+from bridge.web.readers import ReadersApi
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -53,8 +56,22 @@ def routes(parts: Parts) -> list[Route]:
     """Every address of the bridge."""
     actions = ActionsApi(actions=parts.actions)
     runs = RunsApi(
-        runs=parts.runs, url_of=parts.url_of, max_body=parts.max_body, draining=parts.draining
+        runs=parts.runs,
+        commands_of=parts.store.commands,
+        url_of=parts.url_of,
+        max_body=parts.max_body,
+        draining=parts.draining,
     )
+    commands = CommandsApi(
+        control=parts.control,
+        runs=parts.runs,
+        commands_of=parts.store.commands,
+        url_of=parts.url_of,
+        max_body=parts.max_body,
+        draining=parts.draining,
+    )
+    readers = ReadersApi(runs=parts.runs, max_body=parts.max_body)
+    audit = AuditApi(store=parts.store)
     events = EventsEndpoint(runs=parts.runs, streams=parts.streams)
     catalog = CatalogApi(store=parts.store)
     platform = PlatformApi(store=parts.store, clock=parts.clock, max_body=parts.max_body)
@@ -71,7 +88,14 @@ def routes(parts: Parts) -> list[Route]:
         Route("/v1/runs", runs.page),
         Route("/v1/runs/{run_id}", runs.one),
         Route("/v1/runs/{run_id}/events", events, methods=["GET"]),
-        Route("/v1/runs/{run_id}/cancel", runs.cancel, methods=["POST"]),
+        Route("/v1/runs/{run_id}/cancel", commands.cancel, methods=["POST"]),
+        Route("/v1/runs/{run_id}/terminate", commands.terminate, methods=["POST"]),
+        Route("/v1/runs/{run_id}/approve", commands.approve, methods=["POST"]),
+        Route("/v1/runs/{run_id}/reject", commands.reject, methods=["POST"]),
+        Route("/v1/runs/{run_id}/retry", commands.retry, methods=["POST"]),
+        Route("/v1/runs/{run_id}/readers/{reader:path}", readers.get),
+        Route("/v1/runs/{run_id}/readers/{reader:path}", readers.put, methods=["PUT"]),
+        Route("/v1/audit", audit.show),
         Route("/api/v1/namespaces", platform.report, methods=["POST"]),
         Route("/api/v1/namespaces", platform.every),
         Route("/catalog/all.yaml", catalog.every),

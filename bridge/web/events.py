@@ -16,7 +16,7 @@ from bridge.domain.frames import event_json, parse_last_event_id, retry_frame
 from bridge.domain.runs import Run
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams, Subscription
-from bridge.web.queries import whole_number
+from bridge.web.queries import path_text, whole_number
 
 RETRY_MILLISECONDS = 2_000
 _PAGE = 500
@@ -37,7 +37,7 @@ class EventsEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        run = await self._runs.get(request.path_params["run_id"])
+        run = await self._runs.get(path_text(request, "run_id"))
         given = request.headers.get("last-event-id") or request.query_params.get("after")
         after = parse_last_event_id(given)
         if "text/event-stream" not in request.headers.get("accept", ""):

@@ -1,49 +1,24 @@
-"""The bodies of the API, as docs/reference/http-api.md shows them.
+"""The answers of the API, as docs/reference/http-api.md shows them.
 
 Knows JSON shapes; the OpenAPI document is made from these models. Must not know how they are
-filled beyond plain mapping.
+filled: ``views`` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from bridge.domain.actions import ActionDefinition
-from bridge.domain.definitions import Catalogue
-from bridge.domain.mapping import timestamp
-from bridge.domain.runs import Run
-
-Short = Annotated[str, Field(max_length=300)]
+from bridge.web.bodies import NamespaceRecord
 
 
-class _Body(BaseModel):
+class _Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
-class ContextBody(_Body):
-    """Which Backstage task asks."""
-
-    task_id: Short | None = None
-    step_id: Short | None = None
-    template: Short | None = None
-    dry_run: bool = False
-
-
-class RunRequest(_Body):
-    """Body of ``POST /v1/runs``."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    action: Annotated[str, Field(min_length=1, max_length=100)]
-    input: dict[str, Any] = Field(default_factory=dict)
-    context: ContextBody = Field(default_factory=ContextBody)
-
-
-class WorkflowView(_Body):
+class WorkflowView(_Answer):
     """Where a run's workflow is."""
 
     target: str
@@ -54,14 +29,14 @@ class WorkflowView(_Body):
     url: str | None
 
 
-class ErrorView(_Body):
+class ErrorView(_Answer):
     """Why a run did not succeed."""
 
     code: str
     message: str
 
 
-class RunContextView(_Body):
+class RunContextView(_Answer):
     """Which Backstage task asked."""
 
     task_id: str | None
@@ -69,15 +44,36 @@ class RunContextView(_Body):
     template: str | None
 
 
-class RunLinks(_Body):
+class RunLinks(_Answer):
     """Where to go from a run."""
 
     self_: str = Field(alias="self")
     events: str
     cancel: str
+    terminate: str
+    approve: str
+    reject: str
+    retry: str
 
 
-class RunView(_Body):
+class LockView(_Answer):
+    """What only one run at a time works on, and whether this run is that one."""
+
+    key: str
+    held: bool
+
+
+class CommandView(_Answer):
+    """What somebody asked of a run; ``outcome`` is null until it has been carried out."""
+
+    verb: str
+    by: str
+    at: str
+    reason: str
+    outcome: str | None
+
+
+class RunView(_Answer):
     """A run."""
 
     id: str
@@ -93,20 +89,29 @@ class RunView(_Body):
     entity_ref: str | None
     error: ErrorView | None
     last_seq: int
+    lock: LockView | None
+    takes_over: str | None
+    superseded_by: str | None
     created_at: str
     updated_at: str
     finished_at: str | None
     links: RunLinks
 
 
-class RunPage(_Body):
+class RunDetails(RunView):
+    """A run with what was asked of it, oldest first."""
+
+    commands: list[CommandView]
+
+
+class RunPage(_Answer):
     """Runs, newest first, and the cursor of the next page."""
 
     runs: list[RunView]
     next: str | None
 
 
-class PreviewView(_Body):
+class PreviewView(_Answer):
     """What a dry run would have done."""
 
     dry_run: bool
@@ -116,7 +121,7 @@ class PreviewView(_Body):
     outputs: dict[str, Any]
 
 
-class EventPage(_Body):
+class EventPage(_Answer):
     """Stored events of a run."""
 
     events: list[dict[str, Any]]
@@ -124,41 +129,62 @@ class EventPage(_Body):
     done: bool
 
 
-class NamespaceRecord(_Body):
-    """What a workflow tells the Platform API of a namespace."""
+class ReaderView(_Answer):
+    """How far a reader of a run's events has come; 0 if it never said."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-    status: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
-    team: Short = ""
-    environment: Short = ""
-    workflow: Short = ""
-    request_id: Short = ""
+    reader: str
+    seq: int
 
 
-class NamespacePage(_Body):
+class AuditRecordView(_Answer):
+    """Who did what, when, why, and what came of it."""
+
+    number: int
+    time: str
+    action: str
+    run: str | None
+    caller: str
+    user: str | None
+    reason: str
+    outcome: str
+    data: dict[str, Any]
+
+
+class AuditPage(_Answer):
+    """Audit records, newest first, and the cursor of the next page."""
+
+    records: list[AuditRecordView]
+    next: str | None
+
+
+class NamespacePage(_Answer):
     """All namespaces that were reported."""
 
     namespaces: list[NamespaceRecord]
 
 
-class HealthView(_Body):
+class HealthView(_Answer):
     """Whether the process should get requests."""
 
     status: str
     checks: dict[str, str]
 
 
-class FieldProblem(_Body):
+class FieldProblem(_Answer):
     """One field that is wrong."""
 
     pointer: str
     message: str
 
 
-class Problem(_Body):
-    """RFC 9457."""
+class ProblemLinks(_Answer):
+    """Where to look further."""
+
+    run: str
+
+
+class Problem(_Answer):
+    """RFC 9457; ``run`` and ``links`` are there when another run is in the way."""
 
     type: str
     title: str
@@ -168,67 +194,5 @@ class Problem(_Body):
     instance: str
     errors: list[FieldProblem] = Field(default_factory=list)
     suggestions: list[str] = Field(default_factory=list)
-
-
-def run_view(run: Run, *, workflow_url: str | None) -> dict[str, Any]:
-    """A run as the API shows it."""
-    here = f"/v1/runs/{run.id}"
-    view = RunView(
-        id=run.id,
-        action=run.action,
-        status=str(run.status),
-        attempt=run.attempt,
-        input=dict(run.input),
-        requested_by=run.user or run.caller,
-        context=RunContextView(
-            task_id=run.context.task_id, step_id=run.context.step_id, template=run.context.template
-        ),
-        workflow=WorkflowView(
-            target=run.target,
-            namespace=run.namespace,
-            name=run.workflow_name,
-            uid=run.workflow_uid,
-            phase=run.phase,
-            url=workflow_url,
-        ),
-        progress=run.progress,
-        outputs=dict(run.outputs),
-        entity_ref=run.entity_ref,
-        error=ErrorView(code=run.error.code, message=run.error.message) if run.error else None,
-        last_seq=run.last_seq,
-        created_at=timestamp(run.created_at),
-        updated_at=timestamp(run.updated_at),
-        finished_at=timestamp(run.finished_at) if run.finished_at else None,
-        links=RunLinks.model_validate(
-            {"self": here, "events": f"{here}/events", "cancel": f"{here}/cancel"}
-        ),
-    )
-    return view.model_dump(by_alias=True)
-
-
-def action_view(action: ActionDefinition) -> dict[str, Any]:
-    """An action as the API shows it; the scaffolder module registers it from this."""
-    spec = action.spec
-    return {
-        "id": action.id,
-        "title": action.metadata.title,
-        "description": action.metadata.description,
-        "owner": action.metadata.owner,
-        "schema": {"input": dict(spec.input), "output": dict(spec.output)},
-        "examples": [example.model_dump() for example in spec.examples],
-        "workflow": {"target": spec.workflow.target, "template": spec.workflow.template},
-        "wait": spec.wait,
-        "maxWaitSeconds": spec.max_wait,
-        "supportsDryRun": True,
-    }
-
-
-def catalogue_view(catalogue: Catalogue) -> Mapping[str, Any]:
-    """All actions, and the files that are not in use with the reason."""
-    return {
-        "actions": [action_view(action) for action in catalogue.actions.values()],
-        "problems": [
-            {"file": problem.file, "line": problem.line, "message": problem.message}
-            for problem in catalogue.problems
-        ],
-    }
+    run: str | None = None
+    links: ProblemLinks | None = None

@@ -16,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bridge import __version__
+from bridge.web import bodies as b
 from bridge.web import models as m
+from bridge.web.audit import LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Operation:
     answers: Mapping[int, tuple[type[BaseModel], ...]]
     problems: tuple[int, ...] = ()
     body: type[BaseModel] | None = None
+    body_optional: bool = False
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
     media_type: str = "application/json"
@@ -36,6 +39,21 @@ class Operation:
 
 
 _AUTH = (401, 403, 503)
+_READER = "/v1/runs/{run_id}/readers/{reader}"
+
+
+def _command(verb: str, summary: str, body: type[BaseModel], *problems: int) -> Operation:
+    """What somebody asks of a run: 202 while it is under way, 200 once there is nothing to do."""
+    return Operation(
+        "post",
+        f"/v1/runs/{{run_id}}/{verb}",
+        summary,
+        {200: (m.RunView,), 202: (m.RunView,)},
+        (400, *_AUTH, 404, *problems, 413),
+        body=body,
+        body_optional=True,
+    )
+
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/actions", "All actions", {200: (), 304: ()}, _AUTH),
@@ -46,7 +64,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Accept a run, replay one under its key, or preview one",
         {200: (m.RunView, m.PreviewView), 202: (m.RunView,)},
         (400, *_AUTH, 404, 413, 422),
-        body=m.RunRequest,
+        body=b.RunRequest,
         headers=("Idempotency-Key",),
     ),
     Operation(
@@ -57,7 +75,7 @@ OPERATIONS: tuple[Operation, ...] = (
         (400, *_AUTH),
         query=("status", "action", "limit", "cursor"),
     ),
-    Operation("get", "/v1/runs/{run_id}", "One run", {200: (m.RunView,)}, (*_AUTH, 404)),
+    Operation("get", "/v1/runs/{run_id}", "One run", {200: (m.RunDetails,)}, (400, *_AUTH, 404)),
     Operation(
         "get",
         "/v1/runs/{run_id}/events",
@@ -67,20 +85,41 @@ OPERATIONS: tuple[Operation, ...] = (
         headers=("Last-Event-ID",),
         query=("after", "limit"),
     ),
+    _command("cancel", "End a run; its workflow rolls back", b.ReasonBody),
+    _command("terminate", "End a run at once; nothing is rolled back", b.ReasonBody),
+    _command("approve", "Let a waiting run go on", b.ApprovalBody, 409, 422, 502),
+    _command("reject", "Let a waiting run fail", b.ReasonBody, 409, 502),
+    _command("retry", "Try a run again that ended badly", b.RetryBody, 409, 422),
     Operation(
-        "post",
-        "/v1/runs/{run_id}/cancel",
-        "Ask for the end of a run",
-        {200: (m.RunView,), 202: (m.RunView,)},
-        (*_AUTH, 404),
+        "get",
+        _READER,
+        "How far a reader of this caller has come",
+        {200: (m.ReaderView,)},
+        (400, *_AUTH, 404),
+    ),
+    Operation(
+        "put",
+        _READER,
+        "Remember how far a reader has come; it never goes back",
+        {200: (m.ReaderView,)},
+        (400, *_AUTH, 404, 413),
+        body=b.ReaderBody,
+    ),
+    Operation(
+        "get",
+        "/v1/audit",
+        f"Who did what, newest first; everything as JSON lines with Accept: {LINES}",
+        {200: (m.AuditPage,)},
+        (400, *_AUTH),
+        query=("run", "action", "user", "limit", "cursor"),
     ),
     Operation(
         "post",
         "/api/v1/namespaces",
         "What a workflow reports of a namespace",
-        {200: (m.NamespaceRecord,)},
+        {200: (b.NamespaceRecord,)},
         (400, *_AUTH, 413),
-        body=m.NamespaceRecord,
+        body=b.NamespaceRecord,
     ),
     Operation("get", "/api/v1/namespaces", "Reported namespaces", {200: (m.NamespacePage,)}, _AUTH),
     Operation(
@@ -149,7 +188,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         schema = {"$ref": f"#/components/schemas/{operation.body.__name__}"}
         described["requestBody"] = {
-            "required": True,
+            "required": not operation.body_optional,
             "content": {"application/json": {"schema": schema}},
         }
     if operation.open:

@@ -11,7 +11,9 @@ from starlette.responses import JSONResponse, Response
 from bridge.domain.errors import EntityUnknown
 from bridge.ports import Clock, RunStore
 from bridge.web.answers import read_body, tagged
-from bridge.web.models import NamespacePage, NamespaceRecord
+from bridge.web.bodies import NamespaceRecord
+from bridge.web.models import NamespacePage
+from bridge.web.queries import path_text
 
 YAML = "application/yaml"
 
@@ -30,11 +32,11 @@ class CatalogApi:
 
     async def one(self, request: Request) -> Response:
         """One document."""
-        file = str(request.path_params["file"])
+        file = path_text(request, "file")
         if not file.endswith(".yaml"):
             raise EntityUnknown(f"The bridge has no document {file!r}.")
         entity = await self._store.entity(
-            kind=str(request.path_params["kind"]).lower(), name=file.removesuffix(".yaml")
+            kind=path_text(request, "kind").lower(), name=file.removesuffix(".yaml")
         )
         return tagged(request, entity.to_yaml(), media_type=YAML)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
 
@@ -21,16 +21,21 @@ from bridge.adapters.http import client
 from bridge.adapters.memory import MemoryStore
 from bridge.bootstrap import Bridge, open_bridge
 from bridge.domain.events import log
-from bridge.domain.runs import RunStatus
+from bridge.domain.runs import Run, RunChanges, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.ports import Listing, RunStore
 from bridge.settings import Settings
 from bridge.web.server import server_for
 
 ACTIONS = Path(__file__).parent / "actions"
+GUARDED = Path(__file__).parent / "guarded"
 SERVICE_TOKEN = "service-token-of-24-characters"
+APPROVER_TOKEN = "approver-token-of-24-characters"
+STRANGER_TOKEN = "stranger-token-of-24-characters"
 PLATFORM_TOKEN = "platform-token"
 AUTHORIZED = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+APPROVER = {"Authorization": f"Bearer {APPROVER_TOKEN}"}
+STRANGER = {"Authorization": f"Bearer {STRANGER_TOKEN}"}
 THING = {"action": "thing:make", "input": {"name": "one"}}
 
 
@@ -39,16 +44,35 @@ async def _never() -> Never:
     raise AssertionError
 
 
+@dataclass
 class WaitingEngine:
-    """A WorkflowEngine that never answers."""
+    """A WorkflowEngine that never answers, but for workflows that a test shows."""
 
-    namespace = "argo-workflows"
+    namespace: str = "argo-workflows"
+    workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by a test: decisions are carried out from then on."""
+    supplied: dict[str, str] = field(default_factory=dict)
 
     async def create(self, workflow: Mapping[str, Any]) -> Snapshot:
         """See WorkflowEngine."""
         return await _never()
 
     async def get(self, name: str, *, uid: str | None = None) -> Snapshot:
+        """See WorkflowEngine."""
+        raw = self.workflows.get(name)
+        return Snapshot(raw) if raw is not None else await _never()
+
+    async def decide(
+        self, name: str, *, node_id: str, approved: bool, message: str, outputs: Mapping[str, str]
+    ) -> None:
+        """See WorkflowEngine."""
+        await self.decided.wait()
+        node = self.workflows[name]["status"]["nodes"][node_id]
+        node |= {"phase": "Succeeded" if approved else "Failed", "message": message}
+        self.supplied |= outputs
+
+    async def retry(self, name: str) -> Snapshot:
         """See WorkflowEngine."""
         return await _never()
 
@@ -96,7 +120,7 @@ def settings_for(**changed: Any) -> Settings:
     """Settings of a bridge with one service token and a Platform API token."""
     plain = {
         "actions": ACTIONS,
-        "tokens": f"tester={SERVICE_TOKEN}",
+        "tokens": f"tester={SERVICE_TOKEN},approver={APPROVER_TOKEN},other={STRANGER_TOKEN}",
         "platform_api_token": PLATFORM_TOKEN,
     }
     return Settings(**{**plain, **changed})
@@ -110,6 +134,7 @@ class Rig:
     app: Starlette
     http: httpx.AsyncClient
     store: RunStore
+    engine: WaitingEngine
 
     async def accepted(self, **body: Any) -> str:
         """The id of a new run that waits for Argo: two events, and no more by itself."""
@@ -126,6 +151,21 @@ class Rig:
         """Write log events as if Argo had told something."""
         await self.bridge.journal.write(run_id, *(log(message) for message in messages))
 
+    async def waiting(self, **body: Any) -> Run:
+        """A new run whose workflow waits for an approval that may fill in a size."""
+        run = await self.store.run(await self.accepted(**body))
+        size = {"name": "size", "valueFrom": {"supplied": {}, "default": "small"}}
+        gate = {"id": "gate", "name": "wf.approve", "displayName": "approve", "type": "Suspend"}
+        gate |= {"phase": "Running", "outputs": {"parameters": [size]}}
+        self.engine.workflows[run.workflow_name] = {
+            "metadata": {"name": run.workflow_name, "uid": "uid-1"},
+            "status": {"phase": "Running", "nodes": {"gate": gate}},
+        }
+        changes = RunChanges(status=RunStatus.WAITING, workflow_uid="uid-1")
+        changed = await self.bridge.journal.write(run.id, changes=changes)
+        assert changed is not None
+        return changed
+
     async def end(self, run_id: str, *, status: RunStatus = RunStatus.FAILED) -> None:
         """End a run."""
         await self.bridge.journal.end(await self.store.run(run_id), status=status)
@@ -136,10 +176,8 @@ async def bridge_for(
     settings: Settings | None = None, *, store: RunStore | None = None
 ) -> AsyncIterator[Rig]:
     """A bridge behind an in-process client: for answers that end."""
-    store = store or MemoryStore()
-    async with open_bridge(
-        settings or settings_for(), store=store, engine=WaitingEngine()
-    ) as bridge:
+    store, engine = store or MemoryStore(), WaitingEngine()
+    async with open_bridge(settings or settings_for(), store=store, engine=engine) as bridge:
         app = bridge.app()
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with (
@@ -148,16 +186,14 @@ async def bridge_for(
                 transport=transport, base_url="http://bridge", headers=AUTHORIZED
             ) as http,
         ):
-            yield Rig(bridge, app, http, store)
+            yield Rig(bridge, app, http, store, engine)
 
 
 @asynccontextmanager
 async def served(settings: Settings | None = None) -> AsyncIterator[Rig]:
     """A bridge behind a real server on loopback: for streams."""
-    store = MemoryStore()
-    async with open_bridge(
-        settings or settings_for(), store=store, engine=WaitingEngine()
-    ) as bridge:
+    store, engine = MemoryStore(), WaitingEngine()
+    async with open_bridge(settings or settings_for(), store=store, engine=engine) as bridge:
         app = bridge.app()
         server = server_for(app, host="127.0.0.1", port=0, drain=bridge.drain)
         serving = asyncio.ensure_future(server.serve())
@@ -167,7 +203,7 @@ async def served(settings: Settings | None = None) -> AsyncIterator[Rig]:
             port = server.servers[0].sockets[0].getsockname()[1]
             async with client(f"http://127.0.0.1:{port}", timeout=10, connections=50) as http:
                 http.headers.update(AUTHORIZED)
-                yield Rig(bridge, app, http, store)
+                yield Rig(bridge, app, http, store, engine)
         finally:
             server.should_exit = True
             await serving

@@ -30,7 +30,10 @@ RECORD = {"name": "a", "status": "active"}
 def every_request(rig: Rig) -> list[tuple[str, str]]:
     """Each method of each route of the application, with values for its parameters."""
     return [
-        (method, route.path.replace("{kind}/{file}", "resource/local.yaml").format_map(Values()))
+        (
+            method,
+            route.path_format.replace("{kind}/{file}", "resource/local.yaml").format_map(Values()),
+        )
         for route in rig.app.routes
         if isinstance(route, Route)
         for method in sorted(route.methods or ())

@@ -135,7 +135,7 @@ async def test_every_route_is_described_and_every_description_has_a_route():
     """What the document promises is what there is, method by method."""
     async with bridge_for() as rig:
         routes = {
-            (route.path, method.lower())
+            (route.path_format, method.lower())
             for route in rig.app.routes
             if isinstance(route, Route)
             for method in route.methods or ()

@@ -1,0 +1,11 @@
+"""Addresses that answers name.
+
+Knows where a run is. Must not know the routes themselves: ``app`` has their table.
+"""
+
+from __future__ import annotations
+
+
+def run_address(run_id: str) -> str:
+    """Where a run is shown."""
+    return f"/v1/runs/{run_id}"

@@ -1,0 +1,79 @@
+"""``GET /v1/audit``: who did what, a page at a time or as one long download.
+
+Knows cursors and JSON lines. Must not know who writes records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from bridge.domain.commands import AuditRecord
+from bridge.domain.errors import RequestInvalid
+from bridge.ports import AuditFilter, RunStore
+from bridge.web.queries import text, whole_number
+from bridge.web.views import audit_view
+
+LINES = "application/x-ndjson"
+_PAGE = 500
+_MAX_DIGITS = 18
+
+
+class AuditApi:
+    """The trail, newest first; nothing can be written by it."""
+
+    def __init__(self, *, store: RunStore) -> None:
+        self._store = store
+
+    async def show(self, request: Request) -> Response:
+        """A page, or everything as JSON lines."""
+        chosen = AuditFilter(
+            run_id=text(request, "run"),
+            action=text(request, "action"),
+            user=text(request, "user"),
+            before=_number(text(request, "cursor")),
+        )
+        if LINES in request.headers.get("accept", ""):
+            return await self._everything(chosen)
+        return await self._page(
+            chosen, limit=whole_number(request, "limit", default=50, largest=200)
+        )
+
+    async def _page(self, chosen: AuditFilter, *, limit: int) -> Response:
+        found = await self._store.audit_records(replace(chosen, limit=limit + 1))
+        shown = found[:limit]
+        following = str(shown[-1].number) if len(found) > limit else None
+        body = {"records": [audit_view(record) for record in shown], "next": following}
+        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+    async def _everything(self, chosen: AuditFilter) -> Response:
+        chosen = replace(chosen, limit=_PAGE)
+        first = await self._store.audit_records(chosen)  # a failure is still a problem here
+        return StreamingResponse(
+            self._lines(first, chosen), media_type=LINES, headers={"Cache-Control": "no-store"}
+        )
+
+    async def _lines(
+        self, page: Sequence[AuditRecord], chosen: AuditFilter
+    ) -> AsyncIterator[bytes]:
+        while page:
+            yield b"".join(_line(record) for record in page)
+            if len(page) < _PAGE:
+                return
+            page = await self._store.audit_records(replace(chosen, before=page[-1].number))
+
+
+def _line(record: AuditRecord) -> bytes:
+    return json.dumps(audit_view(record), ensure_ascii=False).encode() + b"\n"
+
+
+def _number(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > _MAX_DIGITS:
+        raise RequestInvalid("cursor must be the one that a page gave as its next")
+    return int(cursor)
