@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from bridge.domain.actions import ActionDefinition
@@ -78,7 +79,7 @@ class Submitter:
         outage = ""
         doubt, tried = run.status is RunStatus.SUBMITTING, False
         if doubt:
-            await self._followers[run.target].listed()  # it may show the workflow: no call for it
+            await self._look_around(run)
         while True:
             try:
                 if tried or doubt:
@@ -99,6 +100,14 @@ class Submitter:
                 if snapshot is not None:
                     self._followers[run.target].created(run, snapshot)
                 return
+
+    async def _look_around(self, run: Run) -> None:
+        """Wait for the list of all workflows: what it shows needs no call of its own."""
+        follower = self._followers[run.target]
+        with suppress(StoreUnavailable):
+            follower.track(run, definition=await self._actions.definition_of(run))
+        await follower.listed()
+        await follower.flush(run.id)
 
     async def _warn(self, run: Run, error: BridgeError, *, told: str) -> str:
         """Say once why it has to wait; what cannot be stored now is said the next time."""

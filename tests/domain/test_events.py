@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.domain.errors import (
     BridgeError,
@@ -10,7 +12,7 @@ from bridge.domain.errors import (
     StoreUnavailable,
     error_classes,
 )
-from bridge.domain.events import Event, EventDraft, done, duration, log, status
+from bridge.domain.events import Event, EventDraft, done, duration, log, status, with_gap
 from bridge.domain.runs import RunError, RunStatus
 from tests.domain.making import NOW, RUN_ID, a_run
 
@@ -84,3 +86,26 @@ def test_lines_and_states_are_events_that_something_follows():
     assert line == EventDraft("log", "hello", "warn", {"source": "pod", "step": "validate"})
     assert state == EventDraft("status", data={"status": "running", "progress": "1/2"})
     assert not Event(RUN_ID, 1, NOW, line).is_last
+
+
+@given(
+    st.integers(min_value=0, max_value=50),
+    st.integers(min_value=0, max_value=50),
+    st.integers(min_value=1, max_value=9),
+)
+def test_a_page_tells_what_was_removed_before_it(after, missing, left):
+    """A reader of a pruned run learns how many lines are gone, and resumes behind them."""
+    first = after + missing + 1
+    page = [Event("run", first + n, NOW, log(str(n))) for n in range(left)]
+
+    shown = with_gap(page, after=after)
+
+    assert shown[-left:] == page
+    if missing:
+        gap = shown[0]
+        assert (gap.draft.type, gap.seq) == ("gap", first - 1)
+        assert gap.draft.data == {"from": after + 1, "to": first - 1}
+        assert f" {missing} older line" in gap.draft.message
+    else:
+        assert shown == page
+    assert with_gap([], after=after) == []

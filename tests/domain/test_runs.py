@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.domain.errors import IdempotencyKeyReused
+from bridge.domain.errors import IdempotencyKeyReused, LeaseLost, LockHeld
 from bridge.domain.runs import Run, RunChanges, RunStatus, apply_changes, decide_acceptance
 from tests.domain.making import NOW, a_run, new_run
 
@@ -25,7 +25,7 @@ def test_a_run_changes_only_along_its_steps(before, after, events):
     run = a_run(before, last_seq=3)
     later = NOW + timedelta(seconds=1)
     try:
-        changed = apply_changes(run, RunChanges(status=after), now=later, events=events)
+        changed = apply_changes(run, RunChanges(status=after), now=later, events=events, fence=1)
     except ValueError:
         assert not before.may_become(after)
         assert before not in ENDS
@@ -41,7 +41,7 @@ def test_only_given_fields_change():
     """A commit of one fact leaves every other fact of the run as it was."""
     run = a_run(RunStatus.RUNNING, progress="1/2", outputs={"a": 1})
 
-    changed = apply_changes(run, RunChanges(progress="2/2"), now=NOW, events=0)
+    changed = apply_changes(run, RunChanges(progress="2/2"), now=NOW, events=0, fence=None)
 
     assert changed == replace(run, progress="2/2")
     assert RunChanges().given() == {}
@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
     def push(self, status: RunStatus) -> None:
         """Take a step that exists."""
         if self.run.status.may_become(status):
-            changed = apply_changes(self.run, RunChanges(status=status), now=NOW, events=1)
+            changed = apply_changes(self.run, RunChanges(status=status), now=NOW, events=1, fence=1)
             if changed is not None:
                 self.run = changed
                 self.seen.append(status)
@@ -88,7 +88,9 @@ class Life(RuleBasedStateMachine):
     @rule(status=STATUSES)
     def push_after_the_end(self, status: RunStatus) -> None:
         """Try to take a step after the end."""
-        assert apply_changes(self.run, RunChanges(status=status), now=NOW, events=1) is None
+        assert (
+            apply_changes(self.run, RunChanges(status=status), now=NOW, events=1, fence=1) is None
+        )
 
     @invariant()
     def at_most_one_end(self) -> None:
@@ -133,6 +135,75 @@ def test_a_key_is_never_used_for_other_input(status):
 
     with pytest.raises(IdempotencyKeyReused, match=r"other input; use a new key\.$"):
         decide_acceptance(other, latest=a_run(status))
+
+
+@given(STATUSES, st.integers(min_value=1, max_value=9), st.integers(min_value=1, max_value=9))
+def test_who_has_lost_a_run_cannot_write_it(status, stored, mine):
+    """A replica that slept through a take-over changes nothing when it wakes, in any state."""
+    run = a_run(status, fence=stored)
+
+    if stored == mine:
+        apply_changes(run, RunChanges(), now=NOW, events=1, fence=mine)
+    else:
+        with pytest.raises(LeaseLost, match="taken over"):
+            apply_changes(run, RunChanges(), now=NOW, events=1, fence=mine)
+
+
+def test_a_held_lock_refuses_with_the_run_that_holds_it():
+    """Who may not work on a thing now is told which run does, before anything is stored."""
+    holder = a_run(RunStatus.RUNNING, lock="namespace/x", holds_lock=True)
+
+    with pytest.raises(LockHeld, match=holder.id) as refused:
+        decide_acceptance(new_run(lock="namespace/x"), latest=None, holder=holder)
+
+    assert refused.value.run_id == holder.id
+
+
+def test_a_run_that_may_wait_is_accepted_without_the_lock():
+    """A queued run is accepted, and holds nothing yet."""
+    holder = a_run(RunStatus.RUNNING, lock="namespace/x", holds_lock=True)
+    new = new_run(lock="namespace/x", may_queue=True)
+
+    queued = decide_acceptance(new, latest=None, holder=holder)
+    first = decide_acceptance(new, latest=None, holder=None)
+
+    assert (queued.run.lock, queued.run.holds_lock) == ("namespace/x", False)
+    assert (first.run.lock, first.run.holds_lock) == ("namespace/x", True)
+
+
+def test_the_same_request_is_a_replay_even_while_its_lock_is_held():
+    """Asking again for what runs already is no conflict with itself."""
+    mine = a_run(RunStatus.RUNNING, lock="namespace/x", holds_lock=True)
+
+    assert decide_acceptance(new_run(lock="namespace/x"), latest=mine, holder=mine).replayed
+
+
+@given(st.sampled_from(sorted(ENDS)))
+def test_an_attempt_that_takes_a_workflow_over_keeps_its_place(end):
+    """What Argo runs again goes on under the same workflow, and tells no step twice."""
+    state = {"nodes": {"wf": ["Failed", "2026-11-22T10:00:00Z"]}}
+    before = a_run(end, workflow_uid="uid-1", state=state)
+    new = new_run("01kagw9zq6x3v5t7y8r2m4n6p9", takes_over=before)
+
+    decided = decide_acceptance(new, latest=before)
+
+    if end is RunStatus.SUCCEEDED:
+        assert decided.replayed
+    else:
+        run = decided.run
+        assert (run.workflow_name, run.workflow_uid) == (before.workflow_name, "uid-1")
+        assert (run.takes_over, run.attempt, run.state) == (before.id, 2, state)
+
+
+def test_a_workflow_is_taken_over_from_the_latest_attempt_only():
+    """Two that notice the same retry make one attempt of it."""
+    first = a_run(RunStatus.FAILED, workflow_uid="uid-1")
+    second = a_run(RunStatus.FAILED, id="01kagw9zq6x3v5t7y8r2m4n6q0", attempt=2)
+
+    decided = decide_acceptance(new_run(takes_over=first), latest=second)
+
+    assert decided.replayed
+    assert decided.run is second
 
 
 def test_an_edited_definition_does_not_break_a_replay():

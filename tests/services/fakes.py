@@ -120,8 +120,8 @@ class FaultyStore(MemoryStore):
     written), or ``lost`` (it is written, but the answer is an error).
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *shared: Any, **place: Any) -> None:
+        super().__init__(*shared, **place)
         self.faults: deque[str] = deque()
         self.away = False
 

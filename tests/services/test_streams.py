@@ -178,9 +178,7 @@ async def test_events_told_out_of_order_are_shown_in_order(site: Site):
     """The store has the order: what is told too early waits for what is missing."""
     reader = site.streams.subscribe(RUN_ID, after=0)
     assert seqs([await site.streams.read(reader)]) == [1]
-    appended = await site.store.append(
-        RUN_ID, Entry(events=(log("2"), log("3"))), fence=1, now=NOW
-    )
+    appended = await site.store.append(RUN_ID, Entry(events=(log("2"), log("3"))), fence=1, now=NOW)
     site.streams.published(appended.run, [appended.events[1]])
     site.streams.published(appended.run, [appended.events[0]])
     await site.end()

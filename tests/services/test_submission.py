@@ -10,12 +10,13 @@ from bridge.domain.errors import (
     EngineConflict,
     EngineForbidden,
     EngineUnavailable,
+    EngineUnreached,
     TemplateMissing,
     WorkflowExists,
     WorkflowGone,
     WorkflowRejected,
 )
-from bridge.domain.runs import RunStatus
+from bridge.domain.runs import Run, RunStatus
 from tests.domain.making import node
 from tests.services.fakes import APPLIED
 from tests.services.world import World
@@ -265,3 +266,99 @@ async def test_a_stored_definition_is_used_however_the_files_change(world: World
     assert world.engine.workflows[run.workflow_name]["spec"]["workflowTemplateRef"] == {
         "name": "make-thing"
     }
+
+
+async def killed_while_creating(world: World, *, applied: bool) -> tuple[World, Run]:
+    """A process that died between asking Argo for a workflow and hearing of it."""
+    world.engine.end_watches(DOWN)
+    world.engine.faults["listing"].extend([DOWN] * 99)
+    world.engine.faults["create"].append((APPLIED, DOWN) if applied else DOWN)
+    run = await world.ask()
+    world.engine.faults["listing"].clear()
+    return world, run
+
+
+async def test_a_creation_that_was_interrupted_is_looked_for_before_it_is_repeated(world: World):
+    """Killed after Argo took the workflow, and it ended and left before the restart: no second."""
+    world, run = await killed_while_creating(world, applied=True)
+    world.engine.show(run.workflow_name, phase="Succeeded", quietly=True)
+    world.engine.remove(run.workflow_name, archive=True, quietly=True)
+
+    again = await world.restart()
+    ended = await again.finish(run)
+
+    assert ended.status is RunStatus.SUCCEEDED
+    assert len(again.engine.called("create")) == 1
+    await again.tasks.aclose()
+
+
+async def test_a_creation_that_never_arrived_is_repeated_after_a_restart(world: World):
+    """Killed before Argo took it, restarted soon: the workflow is made."""
+    world, run = await killed_while_creating(world, applied=False)
+
+    again = await world.restart()
+    await again.clock.advance(5)
+
+    assert len(again.engine.called("create")) == 2
+    assert again.run(run).workflow_uid
+    await again.tasks.aclose()
+
+
+async def test_a_creation_is_not_repeated_once_argo_may_have_removed_its_result(world: World):
+    """After longer than Argo keeps a workflow nobody knows: the run says so, and makes none."""
+    world, run = await killed_while_creating(world, applied=False)
+    await world.tasks.aclose()
+    world.clock.time += 3601
+
+    again = await world.restart()
+    ended = await again.finish(run)
+
+    assert ended.status is RunStatus.LOST
+    assert "look for its effects" in ended.error.message
+    assert len(again.engine.called("create")) == 1
+    await again.tasks.aclose()
+
+
+async def test_a_long_outage_of_argo_is_no_doubt(world: World):
+    """A run that waited hours for Argo is made when it answers: no try of it ever arrived."""
+    world.engine.down = EngineUnreached("Argo could not be asked: refused")
+    run = await world.ask()
+    await world.clock.advance(3 * 3600)
+    world.engine.down = None
+
+    await world.clock.advance(60)
+
+    assert world.run(run).workflow_uid
+
+
+async def test_a_restart_in_a_long_outage_is_no_doubt_either(world: World):
+    """The time of the last try counts, not that of the first."""
+    world.engine.down = EngineUnreached("Argo could not be asked: refused")
+    run = await world.ask()
+    await world.clock.advance(3 * 3600)
+
+    again = await world.restart()
+    again.engine.down = None
+    await again.clock.advance(60)
+
+    assert again.run(run).workflow_uid
+    await again.tasks.aclose()
+
+
+async def test_many_interrupted_creations_cost_one_list(world: World):
+    """After a crash a list tells of all that were made; Argo is not asked one by one."""
+    world.engine.end_watches(DOWN)
+    world.engine.faults["listing"].extend([DOWN] * 99)
+    world.engine.faults["create"].extend([(APPLIED, DOWN)] * 20)
+    runs = [await world.ask(name=f"n{number}") for number in range(20)]
+    world.engine.faults["listing"].clear()
+    before = len(world.engine.calls)
+
+    again = await world.restart()
+    await again.clock.advance(1)
+
+    calls = [call[0] for call in again.engine.calls[before:]]
+    assert calls.count("get") == 0
+    assert calls.count("create") == 0
+    assert all(again.run(run).workflow_uid for run in runs)
+    await again.tasks.aclose()

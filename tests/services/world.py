@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,6 +194,12 @@ class World:
         again = World(self.outside)
         await again.start()
         return again
+
+    async def clock_run(self, work: Any) -> Any:
+        """The result of *work*, however long it sleeps."""
+        task = asyncio.ensure_future(work)
+        await self.clock.until(task.done)
+        return task.result()
 
     # --- what a test says and sees -----------------------------------------------------------
 
