@@ -11,7 +11,7 @@ NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench lock chromium coverage clean
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench lock chromium postgres coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +33,7 @@ help: ## this list
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.demo
 
-setup: .venv/.dev ## install everything for work on the bridge
+setup: .venv/.dev postgres ## install everything for work on the bridge
 
 $(MODULE)/node_modules/.installed: $(MODULE)/package-lock.json | .venv/.demo
 	@echo "· installing the scaffolder module's packages"
@@ -68,6 +68,12 @@ chromium: ## install Chromium from Debian if there is none
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core > /dev/null; }
 
+postgres: ## install PostgreSQL from Debian if there is none
+	@ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || { \
+	  echo "· installing PostgreSQL"; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql > /dev/null; }
+
 # --- use ---------------------------------------------------------------------------------------
 demo: .venv/.demo $(EXAMPLE)/packages/app/dist/.built ## a real Backstage, the bridge and an embedded Argo; EXIT=1 ends with a verdict
 	@.venv/bin/python $(EXAMPLE)/demo.py $(if $(EXIT),--exit)
@@ -76,7 +82,7 @@ demo-stop: ## stop what `make demo` left running
 	@.venv/bin/python $(EXAMPLE)/demo.py --stop
 
 # --- tests ---------------------------------------------------------------------------------------
-test: .venv/.dev chromium test-ts $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
+test: .venv/.dev chromium postgres test-ts $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
 	@rm -f .coverage .coverage.*
 	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e"
 	@.venv/bin/python -m coverage run -m pytest -q -m e2e
@@ -87,7 +93,7 @@ coverage: .venv/.dev
 	@.venv/bin/python -m coverage report --include='bridge/domain/*' --fail-under=100 > /dev/null || { .venv/bin/python -m coverage report --include='bridge/domain/*'; exit 1; }
 	@.venv/bin/python -m coverage report --fail-under=90
 
-test-fast: .venv/.dev ## Python without Backstage and the browser
+test-fast: .venv/.dev postgres ## Python without Backstage and the browser
 	@.venv/bin/python -m pytest -q -n 2 -m "not e2e"
 
 test-ts: $(MODULE)/dist/.built ## the scaffolder module

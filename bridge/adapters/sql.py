@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -69,11 +69,14 @@ class SqlStore(ABC):
     def _open_reader(self) -> Session:
         """A connection that only reads, for one thread."""
 
-    async def _close(self) -> None:
-        """Finish what is queued and close every connection."""
+    async def _stop_writing(self) -> None:
+        """Finish what is queued."""
         writer, self._writer = self._writer, None  # what comes now is refused, not queued
         if writer is not None:
             await writer.aclose()
+
+    async def _stop_reading(self) -> None:
+        """Close the connections of the readers."""
         await asyncio.to_thread(self._readers.shutdown)
         for session in self._sessions.values():
             session.close()
@@ -254,27 +257,35 @@ class SqlStore(ABC):
         return rows[0] if rows else None
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        if self._writer is None:
+            raise StoreUnavailable("The run store is not open.")
         found: list[Any] = await self._read(lambda session: session.rows(sql, *values))
         return found
 
     async def _read(self, work: Work) -> Any:
-        if self._writer is None:
-            raise StoreUnavailable("The run store is not open.")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, work)
 
-    def _look(self, work: Callable[[Session], Any]) -> Any:
-        """Read in one of the reader threads, each of which has its own connection."""
-        name = threading.current_thread().name
-        session = self._sessions.get(name)
-        if session is None or session.lost:
-            session = self._sessions[name] = self._open_reader()
+    def _look(self, work: Work) -> Any:
+        """Read in one of the reader threads; a connection may have broken while it was idle."""
+        session, used = self._session()
         try:
             return work(session)
         except Exception as error:
+            if used and session.lost:
+                return self._look(work)
             told = session.told(error)
             if told is error:
                 raise
             raise told from error
+
+    def _session(self) -> tuple[Session, bool]:
+        """This thread's connection, and whether it has been used before."""
+        name = threading.current_thread().name
+        session = self._sessions.get(name)
+        if session is not None and not session.lost:
+            return session, True
+        session = self._sessions[name] = self._open_reader()
+        return session, False
 
 
 def _where(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -51,7 +51,8 @@ class SqliteStore(SqlStore):
 
     async def __aexit__(self, *exc: object) -> None:
         """Finish what is queued, close the file and leave it to others."""
-        await self._close()
+        await self._stop_writing()
+        await self._stop_reading()
         self._resources.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -63,8 +64,11 @@ class SqliteStore(SqlStore):
         return connection
 
     def _open_reader(self) -> Session:
-        connection = _connect(self._path)
-        connection.execute("PRAGMA query_only = ON")
+        try:
+            connection = _connect(self._path)
+            connection.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise _cannot_open(self._path, error) from error
         return SqliteSession(connection)
 
     async def keep_lease(self, *, seconds: float) -> None:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 
-from bridge.adapters.memory import MemoryStore
+from bridge.adapters.memory import Memory, MemoryStore
+from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def store(request, tmp_path):
     """An empty store of each kind."""
     if request.param == "memory":
         yield MemoryStore()
-    else:
+    elif request.param == "sqlite":
         async with SqliteStore(tmp_path / "runs.db") as opened:
             yield opened
+    else:
+        async with PostgresStore(request.getfixturevalue("postgres_dsn")) as opened:
+            yield opened
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def replicas(request):
+    """Two replicas, ``one`` and ``two``, on one empty store of each kind that can be shared."""
+    names = ("one", "two")
+    if request.param == "memory":
+        memory = Memory()
+        yield tuple(MemoryStore(memory, replica=name) for name in names)
+        return
+    dsn = request.getfixturevalue("postgres_dsn")
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(PostgresStore(dsn, replica=name)) for name in names]
