@@ -13,7 +13,7 @@ from starlette.routing import Route
 from bridge.domain.entities import entity_document
 from bridge.web.auth import OPEN_PREFIX, OPEN_ROUTES
 from bridge.web.openapi import OPERATIONS, document
-from tests.web.making import PLATFORM_TOKEN, THING, bridge_for
+from tests.web.making import GUARDED, PLATFORM_TOKEN, THING, bridge_for, settings_for
 
 RECORD = {
     "name": "team-a-dev",
@@ -214,4 +214,38 @@ async def test_answers_fit_their_schemas():
         check("HealthView", (await rig.http.get("/readyz")).json())
         check("NamespacePage", (await rig.http.get("/api/v1/namespaces")).json())
         check("Problem", (await rig.http.get("/v1/runs/x")).json())
+        check("RunDetails", (await rig.http.get(run["links"]["self"])).json())
+        check("RunView", (await rig.http.post(run["links"]["cancel"])).json())
+        details = (await rig.http.get(run["links"]["self"])).json()
+        check("RunDetails", details)
+        check("CommandView", details["commands"][0])
+        reader = f"{run['links']['self']}/readers/r"
+        check("ReaderView", (await rig.http.put(reader, json={"seq": 1})).json())
+        check("AuditPage", (await rig.http.get("/v1/audit")).json())
         check("RunRequest", json.loads(json.dumps(THING)))
+        check("RetryBody", {"reason": "flaky", "mode": "workflow"})
+
+
+async def test_a_problem_that_names_a_run_fits_its_schema():
+    """A generated client finds the run that is in the way."""
+    found = document(server="/")
+    schema = {"$ref": "#/components/schemas/Problem", "components": found["components"]}
+    async with bridge_for(settings_for(actions=GUARDED)) as rig:
+        await rig.http.post("/v1/runs", json=THING)
+        refused = (await rig.http.post("/v1/runs", json=THING)).json()
+    assert refused["links"]
+    jsonschema_rs.Draft202012Validator(schema).validate(refused)
+
+
+def test_bodies_that_may_be_left_out_are_described_so():
+    """A generated client can cancel without inventing a body."""
+    paths = document(server="/")["paths"]
+    bodies = {
+        (path, method): operation["requestBody"]["required"]
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if "requestBody" in operation
+    }
+    optional = {path.rpartition("/")[2] for (path, _), required in bodies.items() if not required}
+    assert optional == {"cancel", "terminate", "approve", "reject", "retry"}
+    assert bodies["/v1/runs", "post"]

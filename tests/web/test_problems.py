@@ -54,6 +54,7 @@ async def test_an_unknown_address_is_a_problem(path: str):
         ("DELETE", "/v1/runs/x", "GET, HEAD"),
         ("POST", "/v1/runs/x/events", "GET, HEAD"),
         ("GET", "/v1/runs/x/cancel", "POST"),
+        ("DELETE", "/v1/runs/x/readers/a/b", "GET, HEAD, PUT"),
         ("POST", "/catalog/all.yaml", "GET, HEAD"),
         ("OPTIONS", "/v1/actions", "GET, HEAD"),
         ("PATCH", "/api/v1/namespaces", "GET, HEAD, POST"),
@@ -163,4 +164,25 @@ async def test_what_the_framework_refuses_has_the_same_shape():
     async with bridge_for() as rig:
         rig.app.router.routes.append(Route("/refuse", refuse))
         answer = await rig.http.get("/refuse")
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/v1/actions/a%00b",
+        "/v1/runs/a%00b",
+        "/v1/runs/a%1Bb",
+        "/v1/runs/a%00b/events",
+        "/v1/runs?action=%00",
+        "/v1/runs?cursor=%00",
+        "/v1/runs?status=%00",
+        "/catalog/resource/a%00.yaml",
+        "/catalog/a%00/b.yaml",
+    ],
+)
+async def test_an_address_that_no_store_could_keep_is_refused(address: str):
+    """An odd address is the caller's mistake, whatever the store is."""
+    async with bridge_for(store=BrokenStore()) as rig:
+        answer = await rig.http.get(address)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")

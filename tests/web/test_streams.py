@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -258,3 +259,29 @@ async def test_a_page_has_a_largest_size(limit: str):
         run_id = await rig.accepted()
         answer = await rig.http.get(f"/v1/runs/{run_id}/events", params={"limit": limit})
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+async def test_lines_removed_by_age_are_told_of():
+    """Who opens an old run reads that lines are missing, then how it ended; so does a resumer."""
+    async with served() as rig:
+        run_id = await rig.accepted()
+        await rig.say(run_id, "a", "b")
+        await rig.end(run_id)
+        later = datetime.now(UTC) + timedelta(days=1)
+        removed = await rig.store.prune_events(finished_before=later, limit=1_000)
+        last = (await rig.store.run(run_id)).last_seq
+        page = (await rig.http.get(f"/v1/runs/{run_id}/events")).json()
+        _, text = await whole(rig, run_id)
+        _, resumed = await whole(rig, run_id, Last_Event_ID="2")
+    gap, done = page["events"]
+    assert removed == last - 1 > 3
+    assert (gap["type"], gap["seq"], gap["from"], gap["to"]) == ("gap", last - 1, 1, last - 1)
+    assert gap["message"] == f"… {last - 1} older lines of this run were removed by age"
+    assert (done["type"], done["seq"]) == ("done", last)
+    assert (page["lastSeq"], page["done"]) == (last, True)
+    assert events_in(text) == page["events"]
+    assert f"id: {last - 1}\nevent: gap\n" in text
+    assert events_in(resumed) == [
+        {**gap, "from": 3, "message": gap["message"].replace(str(last - 1), str(last - 3))},
+        done,
+    ]
