@@ -1,6 +1,6 @@
 """``make bench``: every figure beside its target (design, section 8).
 
-Names of single benches may be given: latency, submissions, memory, fanout.
+Names of single benches may be given: latency, submissions, memory, fanout, restart.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.bench import fanout, latency, memory, submissions
+from tests.bench import fanout, latency, memory, restart, submissions
 
 BENCHES = {
     "latency": latency.measure,
     "submissions": submissions.measure,
     "memory": memory.measure,
     "fanout": fanout.measure,
+    "restart": restart.measure,
 }
 
 

@@ -1,5 +1,7 @@
 """The embedded Argo, noting when each node's phase first goes out on its watch.
 
+It counts the calls that it gets; ``GET /bench/calls`` tells how many.
+
 Arguments: port, folder of templates, and optionally a file for the notes (JSON: ``"workflow node
 phase"`` → seconds since the epoch), written at the end.
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from bridge.localargo import LocalArgoSettings, create_app, serve_app
@@ -59,6 +62,22 @@ class Notes:
         await self._app(scope, receive, noted)
 
 
+class Counting:
+    """The application, counting its calls."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer for the count, or count."""
+        if scope.get("path") == "/bench/calls":
+            await JSONResponse({"calls": self._calls})(scope, receive, send)
+            return
+        self._calls += scope["type"] == "http"
+        await self._app(scope, receive, send)
+
+
 async def serve(port: int, templates: Path, record: Path | None) -> None:
     """Serve until SIGTERM, then write the notes."""
     # The source of the load must not stop for a collection and then send what piled up at once.
@@ -67,7 +86,7 @@ async def serve(port: int, templates: Path, record: Path | None) -> None:
     notes = Notes(app) if record else None
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with serve_app(notes or app, port=port):
+    async with serve_app(Counting(notes or app), port=port):
         await stop.wait()
     if record and notes:
         await asyncio.to_thread(record.write_text, json.dumps(notes.sent))
