@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bridge.localargo.events import Event
+from bridge.localargo.events import DELETED, Event
 from bridge.localargo.workflow import FINAL_PHASES, LABEL
 
 _STATUS_LABEL = LABEL + "workflow-archiving-status"
@@ -25,9 +25,11 @@ class Archive:
         self._by_uid: dict[str, Snapshot] = {}
 
     def offer(self, event: Event) -> None:
-        """Keep the state of an event if it is a final one."""
-        if self.enabled and event.snapshot["status"].get("phase") in FINAL_PHASES:
-            metadata = dict(event.snapshot["metadata"])
+        """Keep the state of an event if it is a final one; a deletion tells nothing new."""
+        metadata = dict(event.snapshot["metadata"])
+        known = event.type == DELETED and metadata["uid"] in self._by_uid
+        ended = event.snapshot["status"].get("phase") in FINAL_PHASES
+        if self.enabled and ended and not known:
             labels = {**metadata.get("labels", {}), _STATUS_LABEL: "Persisted"}
             metadata["labels"] = dict(sorted(labels.items()))
             self._by_uid[metadata["uid"]] = {**event.snapshot, "metadata": metadata}

@@ -15,6 +15,7 @@ import pytest
 
 from bridge.localargo import LocalArgoSettings, create_app, serve_app
 from bridge.localargo.engine import Engine
+from bridge.localargo.faults import Faults
 from bridge.localargo.objects import ObjectStore
 from bridge.localargo.selectors import Selector
 
@@ -34,6 +35,7 @@ class Argo:
     engine: Engine
     objects: ObjectStore
     url: str
+    faults: Faults | None = None
 
     async def create(self, template: str, name: str, **parameters: str) -> dict[str, Any]:
         """Create a workflow of a template; `a_b` stands for the parameter `a-b`."""
@@ -111,7 +113,7 @@ def argo_server() -> Callable[..., contextlib.AbstractAsyncContextManager[Argo]]
             serve_app(app) as url,
             _client(url) as http,
         ):
-            yield Argo(http, app.state.engine, app.state.objects, url)
+            yield Argo(http, app.state.engine, app.state.objects, url, app.state.faults)
 
     return start
 
@@ -120,6 +122,20 @@ def argo_server() -> Callable[..., contextlib.AbstractAsyncContextManager[Argo]]
 async def argo(argo_server: Callable[..., Any]) -> AsyncIterator[Argo]:
     """An embedded Argo with the templates of the recordings."""
     async with argo_server() as started:
+        yield started
+
+
+@pytest.fixture
+async def faulty(argo_server: Callable[..., Any]) -> AsyncIterator[Argo]:
+    """The same with the routes of faults."""
+    async with argo_server(faults=True) as started:
+        yield started
+
+
+@pytest.fixture
+async def quick(argo_server: Callable[..., Any]) -> AsyncIterator[Argo]:
+    """The same with short keep-alives: streams that show nothing yet have their status line."""
+    async with argo_server(faults=True, keepalive_seconds=0.05) as started:
         yield started
 
 
