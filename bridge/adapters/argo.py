@@ -8,38 +8,33 @@ it. Must not know runs.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from bridge.adapters.argo_answers import (
     Call,
-    WatchRotated,
-    error_of,
-    frame_failure,
     is_completed_shutdown,
-    read_failure,
+    is_output_set,
+    outputs_left,
 )
+from bridge.adapters.argo_responses import frames_of, json_of, unreachable
 from bridge.adapters.http import (
     HttpClient,
     HttpError,
-    HttpResponse,
     Requester,
     Token,
     authorization,
     stream_timeout,
 )
-from bridge.domain.errors import EngineError, EngineUnavailable, WorkflowGone
-from bridge.domain.frames import LineSplitter, data_of
+from bridge.domain.errors import EngineError, WorkflowGone
 from bridge.domain.logs import PodLine, parse_line
 from bridge.domain.workflows import Snapshot
 from bridge.ports import Listing, WatchEvent
 
 _EVENT_STREAM = {"Accept": "text/event-stream"}
-_MAX_BODY = 64 * 1024
 
 _OBJECT = (
     "metadata.name",
@@ -145,6 +140,46 @@ class ArgoEngine:
             if not is_completed_shutdown(error):
                 raise
 
+    async def decide(
+        self,
+        name: str,
+        *,
+        node_id: str,
+        approved: bool,
+        message: str,
+        outputs: Mapping[str, str],
+    ) -> None:
+        """See WorkflowEngine.
+
+        Argo writes phase, outputs and message in one update (its ``workflow/util``), so that a
+        decision whose answer was lost is there as a whole or not at all: asking again finds the
+        gate closed, or closes it.
+        """
+        gate = {"nodeFieldSelector": f"id={node_id}", "message": message}
+        if not approved:
+            await self._call("control", "PUT", f"{self._path(name)}/stop", body=gate)
+            return
+        try:
+            await self._approve(name, gate, outputs)
+        except EngineError as error:
+            if not is_output_set(error):
+                raise
+            # Somebody has begun in Argo's own pages, which supply outputs and then resume.
+            left = outputs_left(await self.get(name), node_id=node_id, outputs=outputs)
+            await self._approve(name, gate, left)
+
+    async def _approve(
+        self, name: str, gate: Mapping[str, str], outputs: Mapping[str, str]
+    ) -> None:
+        supplied = {"outputParameters": json.dumps(dict(outputs))} if outputs else {}
+        body = {**gate, "phase": "Succeeded", **supplied}
+        await self._call("control", "PUT", f"{self._path(name)}/set", body=body)
+
+    async def retry(self, name: str) -> Snapshot:
+        """See WorkflowEngine."""
+        path = f"{self._path(name)}/retry"
+        return Snapshot(await self._call("control", "PUT", path, body={}))
+
     async def delete(self, name: str) -> None:
         """See WorkflowEngine."""
         try:
@@ -197,8 +232,8 @@ class ArgoEngine:
                 method, path, params=query, json=body, headers=authorization(self._token)
             )
         except HttpError as error:
-            raise _unreachable(error) from error
-        return _json_of(call, response)
+            raise unreachable(error) from error
+        return json_of(call, response)
 
     # --- streams -----------------------------------------------------------------------------
 
@@ -267,70 +302,6 @@ class ArgoEngine:
             async with self._streams.stream(
                 "GET", path, params=query, headers=headers, timeout=timeout
             ) as response:
-                yield _frames(call, response)
+                yield frames_of(call, response)
         except HttpError as error:
-            raise _unreachable(error) from error
-
-
-async def _frames(call: Call, response: HttpResponse) -> AsyncIterator[list[dict[str, Any]]]:
-    try:
-        if response.status_code != HTTPStatus.OK:
-            raise _refused(call, response, await response.aread())
-        lines = LineSplitter()
-        async for chunk in response.aiter_bytes():
-            batch, failed = _decode(call, lines.feed(chunk))
-            if batch:
-                yield batch
-            if failed is not None:
-                raise failed
-        _, failed = _decode(call, [lines.rest()])
-        if failed is not None:
-            raise failed
-    except WatchRotated:
-        return
-    except ValueError as error:
-        raise EngineUnavailable(f"Argo's stream cannot be read: {error}") from error
-    except HttpError as error:
-        raise _unreachable(error) from error
-
-
-def _decode(call: Call, lines: Iterable[bytes]) -> tuple[list[dict[str, Any]], Exception | None]:
-    """The frames of some lines, up to the first failure."""
-    batch: list[dict[str, Any]] = []
-    for line in lines:
-        data = data_of(line)
-        if data is None:
-            continue
-        frame = json.loads(data)
-        failure = frame_failure(frame)
-        if failure is None:
-            batch.append(frame)
-            continue
-        try:
-            return batch, error_of(call, failure)
-        except WatchRotated as rotated:
-            return batch, rotated
-    return batch, None
-
-
-def _refused(call: Call, response: HttpResponse, body: bytes) -> EngineError:
-    content_type = response.headers.get("content-type", "")
-    failure = read_failure(response.status_code, content_type=content_type, body=body[:_MAX_BODY])
-    return error_of(call, failure)
-
-
-def _json_of(call: Call, response: HttpResponse) -> dict[str, Any]:
-    if response.status_code != HTTPStatus.OK:
-        raise _refused(call, response, response.content)
-    try:
-        value = json.loads(response.content)
-    except ValueError as error:
-        raise _refused(call, response, response.content) from error
-    if not isinstance(value, dict):
-        raise EngineUnavailable("Argo answered with JSON that is not an object")
-    return value
-
-
-def _unreachable(error: Exception) -> EngineUnavailable:
-    reason = str(error) or type(error).__name__
-    return EngineUnavailable(f"Argo is not reachable ({reason})")
+            raise unreachable(error) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -28,6 +28,11 @@ from bridge.ports import Clock
 
 _ORIGIN = "backstage.io/managed-by-origin-location"
 _MAX_KEYS_BYTES = 256 * 1024
+_UPWARDS = frozenset({"memberOf", "childOf"})
+"""Relations from a user or group to the groups above it."""
+_MOST_LEVELS = 10
+_MOST_MEMBERSHIPS = 600
+"""So many references of full length fit into the 100 kB that the catalog takes as a body."""
 
 
 class BackstageCatalog:
@@ -44,7 +49,7 @@ class BackstageCatalog:
         A dry run first, because the real call answers 201 even for a target that cannot be read
         (backstage-live, section 7). ``onConflict=refresh`` makes a known location read again.
         """
-        location = {"type": "url", "target": f"{self._public_url}{entity.path}"}
+        location = self._location(entity)
         await self._post("/api/catalog/locations?dryRun=true", location, entity)
         await self._post("/api/catalog/locations?onConflict=refresh", location, entity)
 
@@ -54,26 +59,67 @@ class BackstageCatalog:
             raise CatalogRejected(f"The catalog refuses {entity.ref}: {_reason(response)}")
         if response.status_code == HTTPStatus.CONFLICT:
             return  # a dry run of a location that is known already
-        if not response.is_success:
-            raise CatalogUnavailable(
-                f"The catalog answered {response.status_code}: {_reason(response)}"
-            )
+        _expect_success(response)
+
+    async def unregister(self, entity: EntityDocument) -> None:
+        """See Catalog.
+
+        Only a location whose target is exactly this document goes: others may stand for more
+        than the entity, and do when somebody registered ``/catalog/all.yaml``.
+
+        Raises:
+            CatalogRejected: The catalog does not let the bridge delete it.
+        """
+        found = await self._found(f"/api/catalog/locations/by-entity/{_path(entity.ref)}")
+        if found is None or not _is_at(found, self._location(entity)):
+            return
+        path = f"/api/catalog/locations/{quote(str(found.get('id')), safe='')}"
+        response = await self._send("DELETE", path, None)
+        if response.status_code == HTTPStatus.FORBIDDEN:
+            raise CatalogRejected(f"The catalog keeps {entity.ref}: {_reason(response)}")
+        if response.status_code != HTTPStatus.NOT_FOUND:
+            _expect_success(response)
+
+    def _location(self, entity: EntityDocument) -> dict[str, str]:
+        return {"type": "url", "target": f"{self._public_url}{entity.path}"}
 
     async def entity(self, ref: EntityRef) -> Mapping[str, Any] | None:
         """See Catalog."""
-        parts = (quote(part, safe="") for part in (ref.kind, ref.namespace, ref.name))
-        path = f"/api/catalog/entities/by-name/{'/'.join(parts)}"
+        return await self._found(f"/api/catalog/entities/by-name/{_path(ref)}")
+
+    async def _found(self, path: str) -> dict[str, Any] | None:
         response = await self._send("GET", path, None)
         if response.status_code == HTTPStatus.NOT_FOUND:
             return None
-        if not response.is_success:
-            raise CatalogUnavailable(
-                f"The catalog answered {response.status_code}: {_reason(response)}"
-            )
+        _expect_success(response)
         value = _object(response)
         if value is None:
             raise CatalogUnavailable("The catalog answered with something that is no entity")
         return value
+
+    async def memberships(self, user: EntityRef) -> frozenset[str]:
+        """See Catalog: one request for each level of groups, all references in lower case."""
+        level = {str(user).lower()}
+        found = set(level)
+        for _ in range(_MOST_LEVELS):
+            above = sorted(await self._groups_above(sorted(level)) - found)
+            level = set(above[: _MOST_MEMBERSHIPS - len(found)])
+            if not level:
+                break
+            found |= level
+        return frozenset(found)
+
+    async def _groups_above(self, entities: Iterable[str]) -> set[str]:
+        """The groups that these entities are directly in; unknown entities are in none."""
+        body = {"entityRefs": list(entities), "fields": ["relations"]}
+        response = await self._send("POST", "/api/catalog/entities/by-refs", body)
+        _expect_success(response)
+        items = (_object(response) or {}).get("items")
+        if not isinstance(items, list):
+            raise CatalogUnavailable("The catalog answered with something that is no entities")
+        relations = (each for item in items if item for each in item.get("relations") or ())
+        refs = (str(each.get("targetRef")) for each in relations if each.get("type") in _UPWARDS)
+        return {ref.lower() for ref in refs if ref.lower().startswith("group:")}
 
     def owns(self, document: Mapping[str, Any]) -> bool:
         """See Catalog: the origin location tells where an entity came from."""
@@ -90,6 +136,21 @@ class BackstageCatalog:
             raise CatalogUnavailable(
                 f"The Backstage catalog is not reachable ({reason})"
             ) from error
+
+
+def _path(ref: EntityRef) -> str:
+    return "/".join(quote(part, safe="") for part in (ref.kind, ref.namespace, ref.name))
+
+
+def _is_at(found: Mapping[str, Any], location: Mapping[str, str]) -> bool:
+    return {key: found.get(key) for key in location} == location
+
+
+def _expect_success(response: HttpResponse) -> None:
+    if not response.is_success:
+        raise CatalogUnavailable(
+            f"The catalog answered {response.status_code}: {_reason(response)}"
+        )
 
 
 def _object(response: HttpResponse) -> dict[str, Any] | None:

@@ -20,6 +20,12 @@ HttpResponse = httpx.Response
 HttpError = httpx.HTTPError
 InvalidUrl = httpx.InvalidURL
 
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Failures before the first byte of a request: refused, no such host, TLS, or no free connection.
+
+Any other failure may have come after the peer read the request.
+"""
+
 CONNECT_SECONDS = 5.0
 Token = Callable[[], str | None]
 
@@ -67,7 +73,9 @@ class Lanes:
     each; a lane looks at its own only. The lane used last is taken first, so that few stay open.
     """
 
-    def __init__(self, clients: Sequence[HttpClient]) -> None:
+    def __init__(self, clients: Sequence[HttpClient], *, wait: float = 30.0) -> None:
+        """Args: *wait* is for how many seconds a request waits for a lane."""
+        self._wait = wait
         self._idle: asyncio.LifoQueue[HttpClient] = asyncio.LifoQueue()
         for one in clients:
             self._idle.put_nowait(one)
@@ -75,8 +83,12 @@ class Lanes:
     async def request(
         self, method: str, url: str, *, params: Any = None, json: Any = None, headers: Any = None
     ) -> HttpResponse:
-        """See Requester; waits for a lane first."""
-        lane = await self._idle.get()
+        """See Requester; waits for a lane first, and fails as NOT_SENT when none comes free."""
+        try:
+            async with asyncio.timeout(self._wait):
+                lane = await self._idle.get()
+        except TimeoutError as error:
+            raise httpx.PoolTimeout(f"no connection came free in {self._wait:g} s") from error
         try:
             return await lane.request(method, url, params=params, json=json, headers=headers)
         finally:

@@ -147,7 +147,7 @@ class Exchange:
 
     @property
     def call(self) -> str:
-        """create, get, list, watch, log, stop, terminate, delete or template."""
+        """create, get, list, watch, log, stop, terminate, set, retry, delete or template."""
         return str(self.raw["call"])
 
     @property

@@ -10,7 +10,6 @@ import pytest
 
 from bridge.adapters.argo_answers import (
     Failure,
-    WatchRotated,
     error_of,
     frame_failure,
     read_failure,
@@ -21,6 +20,7 @@ from bridge.domain.errors import (
     EngineUnavailable,
     SettingsInvalid,
     WatchExpired,
+    WorkflowRejected,
 )
 from tests.adapters.argo import engine_for
 from tests.adapters.replay import Received, Reply, exchanges, json_reply
@@ -55,6 +55,46 @@ async def test_an_end_is_asked_for_by_its_own_verb(terminate: bool, verb: str):
         await rig.engine.stop("wf", terminate=terminate)
     (sent,) = rig.received
     assert (sent.method, sent.target) == ("PUT", f"/api/v1/workflows/argo-workflows/wf/{verb}")
+
+
+DECISIONS = {
+    "yes": (True, {}, "set", {"phase": "Succeeded"}),
+    "yes with outputs": (
+        True,
+        {"approve": "YES", "comment": 'a "b" é'},
+        "set",
+        {
+            "phase": "Succeeded",
+            "outputParameters": '{"approve": "YES", "comment": "a \\"b\\" \\u00e9"}',
+        },
+    ),
+    "no": (False, {"approve": "YES"}, "stop", {}),
+}
+
+
+@pytest.mark.parametrize(
+    ("approved", "outputs", "verb", "more"), DECISIONS.values(), ids=DECISIONS.keys()
+)
+async def test_a_gate_is_decided_in_one_request(
+    approved: bool, outputs: dict[str, str], verb: str, more: dict[str, str]
+):
+    """A decision is there with its reason and values or not at all, on that one gate only."""
+    async with engine_for([EMPTY]) as rig:
+        await rig.engine.decide(
+            "wf", node_id="wf-1", approved=approved, message="by ann", outputs=outputs
+        )
+    (sent,) = rig.received
+    assert (sent.method, sent.target) == ("PUT", f"/api/v1/workflows/argo-workflows/wf/{verb}")
+    assert sent.json() == {"nodeFieldSelector": "id=wf-1", "message": "by ann", **more}
+
+
+async def test_a_retry_asks_for_nothing_but_the_retry():
+    """Argo runs the failed steps again with the values of the first time."""
+    async with engine_for([EMPTY]) as rig:
+        await rig.engine.retry("wf")
+    (sent,) = rig.received
+    assert (sent.method, sent.target) == ("PUT", "/api/v1/workflows/argo-workflows/wf/retry")
+    assert sent.json() == {}
 
 
 async def test_a_name_cannot_leave_its_place_in_the_address():
@@ -168,25 +208,25 @@ def test_a_workflow_is_linked_in_the_ui():
 
 def test_a_conflict_is_tried_again():
     """A workflow that Argo was just writing is asked once more (texts of retry and resume)."""
-    modified = 'Operation cannot be fulfilled on workflows.argoproj.io "wf": the object has been m'
+    modified = (
+        'Operation cannot be fulfilled on workflows.argoproj.io "wf": the object has been '
+        "modified; please apply your changes to the latest version and try again"
+    )
     assert isinstance(error_of("control", Failure(409, modified)), EngineConflict)
     waited = Failure(403, "timed out waiting for the condition: forbidden")
     assert isinstance(error_of("control", waited), EngineConflict)
+
+
+def test_outputs_that_the_gate_does_not_have_are_refused():
+    """A decision that Argo will never take is told as such (texts of its workflow/util)."""
+    failure = Failure(500, "node is not expecting output parameter 'nope'")
+    assert isinstance(error_of("control", failure), WorkflowRejected)
 
 
 def test_a_position_from_the_future_starts_over():
     """After Argo's cluster was restored from a backup the bridge follows again."""
     failure = Failure(504, "Timeout: Too large resource version: 999999999, current: 24682")
     assert isinstance(error_of("watch", failure), WatchExpired)
-
-
-def test_a_limit_in_json_is_waited_for():
-    """Being asked to slow down is obeyed."""
-    error = error_of("get", Failure(429, "slow down"))
-    assert isinstance(error, EngineUnavailable)
-    assert error.retry_after == 1
-    with pytest.raises(WatchRotated):
-        error_of("watch", Failure(429, "EOF"))
 
 
 @pytest.mark.parametrize("frame", [[], 1, None, "text", {}])
@@ -197,7 +237,7 @@ def test_a_frame_that_says_nothing_is_a_failure(frame: object):
 
 def test_a_page_in_place_of_argo_is_explained():
     """A login page before Argo leads to a sentence that says what to look at."""
-    failure = read_failure(502, content_type="text/html", body=b"<html>\xff")
+    failure = read_failure(502, headers={"content-type": "text/html"}, body=b"<html>\xff")
     assert "a web page in place of Argo" in error_of("get", failure).detail
     assert "ARGO_WORKFLOWS_URL" in error_of("get", failure).detail
 

@@ -176,3 +176,148 @@ async def test_only_the_bridges_own_entities_are_its_own(origin: str | None, our
     async with catalog_for([CREATED]) as rig:
         assert rig.catalog.owns({"metadata": {"annotations": annotations}}) is ours
         assert rig.catalog.owns({}) is False
+
+
+# --- leaving the catalog ------------------------------------------------------------------------
+
+FOUND = json_reply({"id": "7/x", "entityRef": "location:default/generated-1", **LOCATION})
+DELETED = Reply(204)
+BY_ENTITY = ("GET", "/api/catalog/locations/by-entity/resource/default/local")
+
+
+def asked(received: list[Received]) -> list[tuple[str, str]]:
+    """Methods and addresses."""
+    return [(request.method, request.target) for request in received]
+
+
+async def test_a_document_leaves_by_its_own_location():
+    """A removed namespace vanishes from the catalog at once, and nothing else does."""
+    async with catalog_for([FOUND, DELETED]) as rig:
+        await rig.catalog.unregister(ENTITY)
+    assert asked(rig.received) == [BY_ENTITY, ("DELETE", "/api/catalog/locations/7%2Fx")]
+
+
+OTHERS = {
+    "all documents": {"type": "url", "target": f"{BRIDGE}/catalog/all.yaml"},
+    "another bridge": {"type": "url", "target": "http://other/catalog/resource/local.yaml"},
+    "another type": {**LOCATION, "type": "file"},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("location", OTHERS.values(), ids=OTHERS.keys())
+async def test_a_location_of_others_stays(location: dict[str, str]):
+    """What a team registered itself is never deleted, whatever it shows."""
+    async with catalog_for([json_reply({"id": "7", **location}), DELETED]) as rig:
+        await rig.catalog.unregister(ENTITY)
+    assert asked(rig.received) == [BY_ENTITY]
+
+
+@pytest.mark.parametrize("replies", [[NOT_FOUND], [FOUND, NOT_FOUND]], ids=["entity", "location"])
+async def test_leaving_twice_is_fine(replies: list[Reply]):
+    """A removal that was interrupted is done again without a fault."""
+    async with catalog_for(replies) as rig:
+        await rig.catalog.unregister(ENTITY)
+    assert len(rig.received) == len(replies)
+
+
+async def test_a_catalog_that_keeps_an_entity_says_why():
+    """A read-only catalog is named in the run's log instead of being asked in silence."""
+    refused = refusal(403, "NotAllowedError", "Service not allowed to be modified, it is readonly")
+    async with catalog_for([FOUND, refused]) as rig:
+        with pytest.raises(CatalogRejected, match=r"keeps resource:default/local: .* readonly"):
+            await rig.catalog.unregister(ENTITY)
+
+
+@pytest.mark.parametrize("reply", UNUSABLE, ids=lambda reply: f"{reply.status}-{reply.end}")
+async def test_a_removal_waits_for_a_usable_answer(reply: Reply):
+    """A Backstage that restarts delays a removal and loses none."""
+    for replies in ([reply], [FOUND, reply]):
+        async with catalog_for(replies) as rig:
+            with pytest.raises(CatalogUnavailable):
+                await rig.catalog.unregister(ENTITY)
+
+
+# --- who is in which group ------------------------------------------------------------------------
+
+
+def related(**groups: str) -> dict[str, Any]:
+    """An entity with one relation of each kind; underscores separate several groups."""
+    relations = [
+        {"type": kind, "targetRef": f"group:default/{name}"}
+        for kind, names in groups.items()
+        for name in names.split("_")
+    ]
+    return {"relations": relations}
+
+
+def entities(*items: dict[str, Any] | None) -> Reply:
+    """An answer to a question for several entities."""
+    return json_reply({"items": items})
+
+
+ANN = EntityRef("user", "default", "Ann")
+
+
+async def test_groups_are_followed_upwards():
+    """Who may approve as a member of a department may sit in any team of it."""
+    replies = [
+        entities(related(memberOf="Web_ops", ownerOf="site", hasMember="x")),
+        entities(None, related(childOf="dept", parentOf="interns", memberOf="guild")),
+        entities(related(childOf="ops"), related()),
+    ]
+    async with catalog_for(replies) as rig:
+        found = await rig.catalog.memberships(ANN)
+    names = {"web", "ops", "dept", "guild"}
+    assert found == {"user:default/ann", *(f"group:default/{name}" for name in names)}
+    assert {r.target for r in rig.received} == {"/api/catalog/entities/by-refs"}
+    assert [r.json() for r in rig.received] == [
+        {"entityRefs": refs, "fields": ["relations"]}
+        for refs in (
+            ["user:default/ann"],
+            ["group:default/ops", "group:default/web"],
+            ["group:default/dept", "group:default/guild"],
+        )
+    ]
+
+
+@pytest.mark.parametrize("item", [None, {}, {"relations": None}], ids=["unknown", "bare", "null"])
+async def test_somebody_in_no_group_is_only_oneself(item: dict[str, Any] | None):
+    """A user whom the catalog does not know may still be named in person."""
+    async with catalog_for([entities(item)]) as rig:
+        assert await rig.catalog.memberships(ANN) == {"user:default/ann"}
+    assert len(rig.received) == 1
+
+
+async def test_only_groups_count_as_memberships():
+    """A relation to something that is no group gives nobody a right."""
+    odd = [{"type": "memberOf", "targetRef": "user:default/boss"}, {"type": "memberOf"}, {}]
+    async with catalog_for([entities({"relations": odd})]) as rig:
+        assert await rig.catalog.memberships(ANN) == {"user:default/ann"}
+
+
+async def test_endless_groups_end():
+    """A hierarchy without an end costs ten questions, and no approval hangs on it."""
+    replies = [entities(related(childOf=f"g{number}")) for number in range(30)]
+    async with catalog_for(replies) as rig:
+        assert len(await rig.catalog.memberships(ANN)) == 11
+    assert len(rig.received) == 10
+
+
+async def test_a_flood_of_groups_is_cut():
+    """The question for the next level stays small enough for the catalog to take it."""
+    many = "_".join(f"{number:063}" for number in range(3_000))
+    async with catalog_for([entities(related(memberOf=many)), entities()]) as rig:
+        assert len(await rig.catalog.memberships(ANN)) == 600
+    assert len(rig.received[1].body) < 100_000
+
+
+NO_ENTITIES = [HTML, json_reply({}), json_reply([1])]
+
+
+@pytest.mark.parametrize("reply", [*UNUSABLE, *NO_ENTITIES], ids=lambda reply: str(reply.status))
+async def test_nobody_is_refused_for_a_catalog_that_is_away(reply: Reply):
+    """An approver reads "try again", and not that they may not, while Backstage restarts."""
+    async with catalog_for([reply]) as rig:
+        with pytest.raises(CatalogUnavailable):
+            await rig.catalog.memberships(ANN)
