@@ -100,6 +100,9 @@ function describeProblem(
       : '';
     return ['ActionUnknown', `The bridge has no action "${actionId}".${hint}`];
   }
+  if (problem.code === 'lock_held') {
+    return ['LockHeld', problem.detail];
+  }
   if (problem.status === 401) {
     return [
       'NotAuthenticated',

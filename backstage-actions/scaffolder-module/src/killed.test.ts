@@ -1,156 +1,188 @@
-/** A Backstage backend that is killed in the middle of a run, and started again. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+/**
+ * Backstage backends that are killed at random moments, many times, with tasks under way:
+ * one run for each task, and its lines in the log each once and in order.
+ *
+ * `KILLS=24 npm test -- killed` kills more often than a usual run does.
+ */
+import { mkdtempSync } from 'node:fs';
+import { chmod, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SUCCEEDED } from './testing/bridge';
+import { FAILED, SUCCEEDED } from './testing/bridge';
+import { Backend } from './testing/backends';
 import { BridgeServer } from './testing/bridgeServer';
-import { followTask, linesOf, TEMPLATE } from './testing/tasks';
+import { startPostgres } from './testing/postgres';
+import { followTask, linesOf } from './testing/tasks';
 
-const TOKEN = 'token-of-the-test';
+const KILLS = Number(process.env.KILLS ?? 4);
+const TASKS = 5;
+const MARK = '~ '; // begins every line of a run, and no other
+
 let folder: string;
 let bridge: BridgeServer;
-let child: ChildProcess | undefined;
+let bridgeUrl: string;
+let backends: Backend[];
+let stopDatabase: () => void;
+let talkers: Map<string, Talker>;
 
 beforeEach(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'killed-'));
+  folder = mkdtempSync(path.join(tmpdir(), 'killed-'));
+  await chmod(folder, 0o755); // PostgreSQL's user goes through it
   bridge = new BridgeServer();
+  bridgeUrl = await bridge.start();
+  backends = [];
+  talkers = new Map();
+  stopDatabase = () => {};
 });
 
 afterEach(async () => {
-  await killBackend();
+  talkers.forEach(talker => talker.stop());
+  await Promise.all(backends.map(backend => backend.kill()));
   await bridge.stop();
+  stopDatabase();
   await rm(folder, { recursive: true });
 });
 
-async function killBackend(): Promise<void> {
-  if (child && child.exitCode === null && child.signalCode === null) {
-    const gone = once(child, 'exit');
-    child.kill('SIGKILL');
-    await gone;
+function sqlite(): object {
+  const connection = { directory: path.join(folder, 'db') };
+  return { client: 'better-sqlite3', connection };
+}
+
+function postgres(): object {
+  const { database, stop } = startPostgres(folder);
+  stopDatabase = stop;
+  return database;
+}
+
+async function startBackends(
+  count: number,
+  database: object,
+): Promise<Backend> {
+  const options = { folder, bridgeUrl, database };
+  while (backends.length < count) {
+    const backend = await Backend.make(options);
+    backends.push(backend);
+    backend.start();
+    await backend.isReady(); // one at a time: the first makes the tables
   }
+  return backends[0] as Backend;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+/** Lets a run print lines, some alike and some at once, until it is stopped. */
+class Talker {
+  readonly said: string[] = [];
+  #talking = true;
 
-/** Starts the backend and waits until its scaffolder answers. */
-async function startBackend(port: number, bridgeUrl: string): Promise<string> {
-  const baseUrl = `http://127.0.0.1:${port}`;
-  const data = {
-    app: { baseUrl },
-    backend: {
-      baseUrl,
-      listen: { host: '127.0.0.1', port },
-      workingDirectory: folder,
-      database: {
-        client: 'better-sqlite3',
-        connection: { directory: path.join(folder, 'db') },
-      },
-      auth: {
-        externalAccess: [
-          { type: 'static', options: { token: TOKEN, subject: 'test' } },
-        ],
-      },
-    },
-    scaffolder: {
-      taskRecovery: { enabled: true, staleTimeout: { seconds: 1 } },
-    },
-    argoBridge: { baseUrl: bridgeUrl },
-  };
-  const backend = spawn(
-    process.execPath,
-    [path.join(__dirname, 'testing', 'backend.cjs')],
-    {
-      env: {
-        ...process.env,
-        NODE_ENV: 'development',
-        BACKEND: JSON.stringify({ data, entities: [TEMPLATE] }),
-      },
-      stdio: 'ignore',
-    },
-  );
-  child = backend;
-  for (;;) {
-    expect(backend.exitCode).toBeNull();
-    const answer = await call(baseUrl, '/v2/actions').catch(() => undefined);
-    if (answer?.ok) {
-      return baseUrl;
-    }
-    await sleep(100); // the next look; what is waited for is the answer
-  }
-}
+  constructor(private readonly runId: string) {}
 
-function call(baseUrl: string, route: string, body?: object) {
-  return fetch(`${baseUrl}/api/scaffolder${route}`, {
-    method: body ? 'POST' : 'GET',
-    headers: {
-      authorization: `Bearer ${TOKEN}`,
-      'content-type': 'application/json',
-    },
-    body: body ? JSON.stringify(body) : null,
-  });
-}
-
-/** Waits until the task's checkpoints say that the lines up to `after` are printed. */
-async function placeIsNoted(after: number): Promise<void> {
-  const file = path.join(folder, 'db', 'scaffolder.sqlite');
-  const database = new DatabaseSync(file, { readOnly: true });
-  // The backend writes to the same file; a look waits for its lock instead of failing.
-  database.exec('PRAGMA busy_timeout = 5000');
-  try {
-    for (;;) {
-      const row = database.prepare('SELECT state FROM tasks').get();
-      if (String(row?.state).includes(`"after":${after}}`)) {
-        return;
+  async talk(): Promise<void> {
+    for (let round = 1; this.#talking; round += 1) {
+      const burst =
+        Math.random() < 0.1 ? 40 : 1 + Math.floor(Math.random() * 4);
+      for (let index = 0; index < burst; index += 1) {
+        const alike = Math.random() < 0.3;
+        this.#say(alike ? 'the same again' : `line ${round}.${index}`);
       }
-      await sleep(100); // the next look; what is waited for is the checkpoint
+      await sleep(Math.random() * 120); // the pace of a run, not a wait
     }
-  } finally {
-    database.close();
+    bridge.end(this.runId, `${MARK}over`, SUCCEEDED);
+    this.said.push(`${MARK}over`);
+  }
+
+  stop(): void {
+    this.#talking = false;
+  }
+
+  #say(text: string): void {
+    this.said.push(MARK + text);
+    bridge.print(this.runId, MARK + text);
   }
 }
 
-it('takes its run up again: one run, no line lost and none repeated', async () => {
-  const bridgeUrl = await bridge.start();
-  const port = await freePort();
-  const baseUrl = await startBackend(port, bridgeUrl);
-  bridge.onRun = id => bridge.print(id, 'line 1');
-  const started = await call(baseUrl, '/v2/tasks', {
-    templateRef: 'template:default/namespace',
-    values: { name: 'team-a' },
-  });
-  const { id } = (await started.json()) as { id: string };
-  const route = `/v2/tasks/${id}/eventstream`;
-  await followTask(await call(baseUrl, route), line =>
-    line.includes('line 1') ? 'stop' : 'go on',
-  );
+function markedLines(messages: readonly string[]): string[] {
+  return messages
+    .flatMap(message => message.split('\n'))
+    .filter(line => line.includes(MARK))
+    .map(line => line.slice(line.indexOf(MARK)));
+}
 
-  await placeIsNoted(1);
-  await killBackend();
-  bridge.print('run-1', 'line 2');
-  await startBackend(port, bridgeUrl);
-  const events = await followTask(await call(baseUrl, route), line => {
-    if (line.includes('line 2')) {
-      bridge.end('run-1', 'line 3', SUCCEEDED);
+it.each([
+  ['one backend on SQLite, started again each time', 1, sqlite],
+  ['two replicas on PostgreSQL, one of which takes over', 2, postgres],
+])(
+  'kills of %s lose no line and repeat none',
+  async (_what, count, database) => {
+    const talks: Promise<void>[] = [];
+    bridge.onRun = runId => {
+      const talker = new Talker(runId);
+      talkers.set(runId, talker);
+      talks.push(talker.talk());
+    };
+    const first = await startBackends(count, database());
+    const names = Array.from({ length: TASKS }, (_, n) => `team-${'abcde'[n]}`);
+    let followed = once(bridge.asked, 'followed');
+    const tasks = await Promise.all(names.map(name => first.create(name)));
+
+    for (let kill = 0; kill < KILLS; kill += 1) {
+      // Somewhere between the first task's recovery and some lines later.
+      await followed;
+      await sleep(Math.random() * 1000);
+      followed = once(bridge.asked, 'followed');
+      const victim = backends[kill % count] as Backend;
+      await victim.kill();
+      victim.start();
+      await victim.isReady();
     }
-    return 'go on';
-  });
+    await followed;
+    talkers.forEach(talker => talker.stop());
+    await Promise.all(talks);
 
-  const lines = linesOf(events);
-  const count = (text: string) => lines.filter(l => l.includes(text)).length;
-  expect([1, 2, 3].map(n => count(`line ${n}`))).toEqual([1, 1, 1]);
-  expect(count('Re-attached to run run-1; earlier lines are above.')).toBe(1);
-  expect(lines.at(-1)).toBe('Run completed with status: completed');
-  expect(bridge.keys).toHaveLength(1);
+    const logs = await Promise.all(
+      tasks.map(async id =>
+        linesOf(
+          await followTask(await first.call(`/v2/tasks/${id}/eventstream`)),
+        ),
+      ),
+    );
+    expect(bridge.keys).toHaveLength(TASKS);
+    for (const log of logs) {
+      const runId = /Run (run-\d+) of/.exec(log.join('\n'))?.[1] ?? '';
+      expect(markedLines(log)).toEqual(talkers.get(runId)?.said);
+      expect(log.at(-1)).toBe('Run completed with status: completed');
+    }
+  },
+  60_000 + KILLS * 20_000,
+);
+
+it('a Retry after a failure is a new attempt, whatever was killed in between', async () => {
+  const backend = await startBackends(1, sqlite());
+  bridge.onRun = runId => bridge.end(runId, `${MARK}${runId} failed`, FAILED);
+  const id = await backend.create('team-a');
+  const route = `/v2/tasks/${id}/eventstream`;
+  const failed = await followTask(await backend.call(route));
+  await backend.kill();
+  backend.start();
+  await backend.isReady();
+
+  bridge.onRun = runId => bridge.print(runId, `${MARK}${runId} goes on`);
+  await backend.call(`/v2/tasks/${id}/retry`, {});
+  await followTask(await backend.call(route), line =>
+    line.includes('run-2 goes on') ? 'stop' : 'go on',
+  );
+  await backend.kill();
+  bridge.end('run-2', `${MARK}run-2 done`, SUCCEEDED);
+  backend.start();
+  await backend.isReady();
+  const retried = await followTask(await backend.call(route));
+
+  expect(linesOf(failed).at(-1)).toBe('Run completed with status: failed');
+  expect(markedLines(linesOf(retried))).toEqual([
+    `${MARK}run-1 failed`,
+    `${MARK}run-2 goes on`,
+    `${MARK}run-2 done`,
+  ]);
+  expect(linesOf(retried).at(-1)).toBe('Run completed with status: completed');
+  expect(bridge.keys).toHaveLength(2);
 }, 60_000);

@@ -11,11 +11,13 @@ import {
 import { scaffolderActionsExtensionPoint } from '@backstage/plugin-scaffolder-node';
 import { createBridgeAction, templateActionId } from './actions/bridgeAction';
 import { createGenericAction, GENERIC_ID } from './actions/genericAction';
+import { Occurrences } from './actions/occurrences';
 import type { Deps } from './actions/runAction';
 import { ActionCatalogue } from './catalogue';
 import { BridgeClient } from './client/bridgeClient';
 import { serviceSession } from './session';
 import { readSettings, type Settings } from './settings';
+import { ScaffolderLog } from './taskLog';
 
 /**
  * Registers `bridge:<id>` for every action of the bridge and `bridge:action:run`.
@@ -31,10 +33,11 @@ export const argoBridgeModule = createBackendModule({
         scaffolder: scaffolderActionsExtensionPoint,
         config: coreServices.rootConfig,
         auth: coreServices.auth,
+        discovery: coreServices.discovery,
         logger: coreServices.logger,
         lifecycle: coreServices.lifecycle,
       },
-      async init({ scaffolder, config, auth, logger, lifecycle }) {
+      async init({ scaffolder, config, auth, discovery, logger, lifecycle }) {
         let settings: Settings;
         try {
           settings = readSettings(config);
@@ -51,7 +54,12 @@ export const argoBridgeModule = createBackendModule({
           logger,
         );
         await catalogue.load(settings.startMs);
-        const deps = { auth, settings };
+        const deps: Deps = {
+          auth,
+          settings,
+          occurrences: new Occurrences(),
+          openLog: ({ task }) => new ScaffolderLog(auth, discovery, task.id),
+        };
         scaffolder.addActions(...actionsOf(deps, catalogue, logger));
         keepFresh(catalogue, settings.refreshMs, logger, lifecycle);
       },

@@ -23,6 +23,8 @@ export interface Settings {
   readonly silenceMs: number;
   readonly unreachableMs: number;
   readonly cancelMs: number;
+  /** How long a printed line may take to be in the task's log. */
+  readonly storedMs: number;
 }
 
 /** Reads the settings; throws a sentence that names the key when one is wrong. */
@@ -48,6 +50,7 @@ export function readSettings(root: Config): Settings {
     silenceMs: seconds('timeouts.silenceSeconds', 45),
     unreachableMs: seconds('timeouts.unreachableSeconds', 120),
     cancelMs: seconds('timeouts.cancelSeconds', 60),
+    storedMs: seconds('timeouts.storedSeconds', 5),
   };
 }
 

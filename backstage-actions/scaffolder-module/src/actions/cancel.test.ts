@@ -1,5 +1,4 @@
 /** The task is cancelled in Backstage: the run is stopped, and its end is seen. */
-import { mockServices } from '@backstage/backend-test-utils';
 import { http, HttpResponse } from 'msw';
 import {
   BASE_URL,
@@ -10,11 +9,10 @@ import {
   SETTINGS,
   SUCCEEDED,
 } from '../testing/bridge';
-import { FakeTask } from '../testing/scaffolder';
+import { DEPS, FakeTask } from '../testing/scaffolder';
 import { runAction } from './runAction';
 
 const stage = playBridge();
-const deps = { auth: mockServices.auth(), settings: SETTINGS };
 const RUN_URL = 'http://bridge.test/v1/runs/run-1';
 const CANCEL = '/v1/runs/run-1/cancel';
 
@@ -29,7 +27,7 @@ async function cancelAfterFirstLine(settings = SETTINGS) {
       stop.abort();
     }
   };
-  const error: unknown = await runAction(ctx, { ...deps, settings }, JOB).catch(
+  const error: unknown = await runAction(ctx, { ...DEPS, settings }, JOB).catch(
     (e: unknown) => e,
   );
   return { error: error as Error, lines };
@@ -99,7 +97,7 @@ it('before the run is confirmed ends the step without one', async () => {
     lines.push(message);
     stop.abort();
   };
-  await expect(runAction(ctx, deps, JOB)).rejects.toMatchObject({
+  await expect(runAction(ctx, DEPS, JOB)).rejects.toMatchObject({
     name: 'Cancelled',
     message: 'The task was cancelled before the bridge confirmed a run.',
   });
@@ -116,7 +114,7 @@ it('while the submission is under way stops the run it made', async () => {
   );
   stage.bridge.runs.set('run-1', { status: 'cancelled' });
   const { ctx } = new FakeTask().execute({ signal: stop.signal });
-  const step = runAction(ctx, deps, { ...JOB, wait: false });
+  const step = runAction(ctx, DEPS, { ...JOB, wait: false });
   await expect(step).rejects.toMatchObject({ name: 'Cancelled' });
   expect(stage.bridge.requests('POST', CANCEL)).toHaveLength(1);
 });

@@ -5,20 +5,19 @@ import { ActionCatalogue } from '../catalogue';
 import { BridgeClient } from '../client/bridgeClient';
 import { serviceSession } from '../session';
 import { BASE_URL, playBridge, SETTINGS, SUCCEEDED } from '../testing/bridge';
-import { FakeTask } from '../testing/scaffolder';
+import { DEPS, FakeTask } from '../testing/scaffolder';
 import { createGenericAction } from './genericAction';
 
 const stage = playBridge();
-const deps = { auth: mockServices.auth(), settings: SETTINGS };
 
 function generic() {
   const client = new BridgeClient(
     SETTINGS,
-    serviceSession(deps.auth, SETTINGS),
+    serviceSession(DEPS.auth, SETTINGS),
   );
   const logger = mockServices.logger.mock();
   const catalogue = new ActionCatalogue(client, '/nowhere/a.json', logger);
-  return createGenericAction(deps, catalogue);
+  return createGenericAction(DEPS, catalogue);
 }
 
 function offer(action: object) {

@@ -8,70 +8,134 @@ import {
   frame,
   JOB,
   playBridge,
-  SETTINGS,
   SUCCEEDED,
 } from '../testing/bridge';
-import { FakeTask } from '../testing/scaffolder';
+import { DEPS, FakeTask } from '../testing/scaffolder';
 import { runAction } from './runAction';
 
 const stage = playBridge();
-const deps = { auth: mockServices.auth(), settings: SETTINGS };
+const AGAIN = 'info: Re-attached to run run-1; earlier lines are above.';
 
 const keysSent = () =>
   stage.bridge
     .requests('POST', '/v1/runs')
     .map(({ headers }) => headers.get('idempotency-key'));
 
-/** A task whose backend was killed after it printed `after` events of run-1. */
-async function killedTask(after: number): Promise<FakeTask> {
+const secretsOf = (press: string) => ({ secrets: { backstageToken: press } });
+
+/** A task whose backend was killed after it had submitted run-1. */
+async function killedTask(): Promise<FakeTask> {
   const task = new FakeTask();
-  stage.bridge.streams.push({ text: frame(1, 'one'), then: 'hang' });
-  const first = task.execute();
-  await expect(
-    runAction(first.ctx, deps, { ...JOB, maxWaitSeconds: 0.1 }),
-  ).rejects.toThrow();
-  const [key] = [...task.stored.keys()].filter(k => k.startsWith('submit.'));
-  task.stored.clear();
-  task.stored.set(String(key), { runId: 'run-1', after });
+  await runAction(task.execute().ctx, DEPS, { ...JOB, wait: false });
   stage.bridge.asked.length = 0;
+  stage.bridge.runs.set('run-1', SUCCEEDED);
   return task;
 }
 
+/** Streams `messages` as run-1's events, the last one as its end. */
+function stream(...messages: string[]): void {
+  const frames = messages.map((message, index) =>
+    index === messages.length - 1
+      ? doneFrame(index + 1, message)
+      : frame(index + 1, message),
+  );
+  stage.bridge.streams.push({ text: frames.join(''), then: 'close' });
+}
+
 describe('a backend that was killed', () => {
-  it('takes the same run up again where its log stopped', async () => {
-    const task = await killedTask(1);
-    stage.bridge.runs.set('run-1', SUCCEEDED);
-    stage.bridge.streams.push({
-      text: frame(2, 'two') + doneFrame(3, 'over'),
-      then: 'close',
-    });
+  it('takes the same run up again and shows only what its log lacks', async () => {
+    const task = await killedTask();
+    task.store('one');
+    stream('one', 'two', 'over');
     const { ctx, lines, outputs } = task.execute();
-    await runAction(ctx, deps, JOB);
-    expect(lines).toEqual([
-      'info: Re-attached to run run-1; earlier lines are above.',
-      'info: two',
-      'info: over',
-    ]);
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toEqual([AGAIN, 'info: two', 'info: over']);
     expect(outputs.namespace).toBe('team-a-dev');
     expect(keysSent()).toEqual([]);
-    const [events] = stage.bridge.requests('GET', '/v1/runs/run-1/events');
-    expect(events?.headers.get('last-event-id')).toBe('1');
+  });
+
+  it('counts lines that read alike', async () => {
+    const task = await killedTask();
+    ['.', 'one', '.'].forEach(line => task.store(line));
+    stream('.', 'one', '.', '.', 'over');
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toEqual([AGAIN, 'info: .', 'info: over']);
+  });
+
+  it('knows a line again in which a secret was hidden', async () => {
+    const task = await killedTask();
+    task.store('token *** of *** is set');
+    stream('token abc of me is set', 'token abc of me was set', 'over');
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines.slice(1)).toEqual([
+      'info: token abc of me was set',
+      'info: over',
+    ]);
+  });
+
+  it('does not count the lines of another run or another step', async () => {
+    const task = await killedTask();
+    task.store('one', { stepId: 'other' });
+    task.store('Run run-0 of namespace:create (attempt 2): http://x');
+    task.store('one');
+    task.store(AGAIN.slice('info: '.length));
+    task.store('two');
+    stream('one', 'two', 'over');
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toEqual([AGAIN, 'info: one', 'info: over']);
+  });
+
+  it('announces the run when that line itself was lost', async () => {
+    const task = await killedTask();
+    task.entries = [];
+    stream('over');
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines[0]).toBe(
+      'info: Run run-1 of namespace:create: http://bridge.test/v1/runs/run-1',
+    );
+  });
+
+  it('shows everything again in a log that starts over', async () => {
+    const task = await killedTask();
+    const [reader = ''] = stage.bridge.readers?.keys() ?? [];
+    stage.bridge.readers?.set(reader, 2);
+    task.entries = [];
+    task.store('', { stepId: undefined, startsOver: true });
+    stream('one', 'over');
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines.slice(1)).toEqual(['info: one', 'info: over']);
   });
 
   it('tells the failure of a run that ended meanwhile and starts no other', async () => {
-    const task = await killedTask(1);
+    const task = await killedTask();
     stage.bridge.runs.set('run-1', FAILED);
-    stage.bridge.streams.push({ text: doneFrame(2, 'over'), then: 'close' });
+    stream('over');
     const { ctx, lines } = task.execute();
-    await expect(runAction(ctx, deps, JOB)).rejects.toMatchObject({
+    await expect(runAction(ctx, DEPS, JOB)).rejects.toMatchObject({
       name: 'RunFailed',
     });
     expect(lines).toContain('info: over');
     expect(keysSent()).toEqual([]);
   });
 
+  it('starts no other either when it died between telling the failure and storing it', async () => {
+    const task = await killedTask();
+    stage.bridge.runs.set('run-1', FAILED);
+    for (const end of ['over', 'over again']) {
+      stream(end);
+      const { ctx } = task.execute();
+      await expect(runAction(ctx, DEPS, JOB)).rejects.toThrow('failed');
+    }
+    expect(keysSent()).toEqual([]);
+  });
+
   it('asks with the same key when the bridge has forgotten the run', async () => {
-    const task = await killedTask(1);
+    const task = await killedTask();
     stage.bridge.runs.set('run-2', SUCCEEDED);
     stage.server.use(
       http.get(`${BASE_URL}/v1/runs/run-1`, () =>
@@ -80,15 +144,15 @@ describe('a backend that was killed', () => {
     );
     stage.bridge.byKey.clear();
     const { ctx, outputs } = task.execute();
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(outputs.runId).toBe('run-2');
   });
 
   it('attaches to the run when it died before it could note it', async () => {
     const first = new FakeTask();
-    await runAction(first.execute().ctx, deps, { ...JOB, wait: false });
+    await runAction(first.execute().ctx, DEPS, { ...JOB, wait: false });
     first.stored.clear();
-    await runAction(first.execute().ctx, deps, { ...JOB, wait: false });
+    await runAction(first.execute().ctx, DEPS, { ...JOB, wait: false });
     expect(new Set(keysSent()).size).toBe(1);
     expect(stage.bridge.nextRuns).toEqual(['run-2']);
   });
@@ -98,15 +162,15 @@ describe('the Retry of a task', () => {
   it('makes a new attempt under the same key after a failure', async () => {
     const task = new FakeTask();
     stage.bridge.runs.set('run-1', FAILED);
-    stage.bridge.streams.push({ text: doneFrame(1, 'bad'), then: 'close' });
+    stream('bad');
     const first = task.execute();
-    await expect(runAction(first.ctx, deps, JOB)).rejects.toThrow('failed');
+    await expect(runAction(first.ctx, DEPS, JOB)).rejects.toThrow('failed');
 
     stage.bridge.runs.set('run-1', { ...FAILED, attempt: 1 });
     stage.bridge.runs.set('run-2', { ...SUCCEEDED, attempt: 2 });
-    stage.bridge.streams.push({ text: doneFrame(1, 'good'), then: 'close' });
-    const second = task.execute();
-    await runAction(second.ctx, deps, JOB);
+    stream('good');
+    const second = task.execute(secretsOf('second'));
+    await runAction(second.ctx, DEPS, JOB);
 
     expect(second.lines).toEqual([
       'info: Run run-2 of namespace:create (attempt 2): http://bridge.test/v1/runs/run-2',
@@ -122,82 +186,101 @@ describe('the Retry of a task', () => {
     stage.bridge.nextRuns.push('run-3');
     for (const id of ['run-1', 'run-2', 'run-3']) {
       stage.bridge.runs.set(id, FAILED);
-      const { ctx } = task.execute();
-      await expect(runAction(ctx, deps, JOB)).rejects.toThrow(id);
+      const { ctx } = task.execute(secretsOf(`pressed for ${id}`));
+      await expect(runAction(ctx, DEPS, JOB)).rejects.toThrow(id);
     }
     expect(keysSent()).toHaveLength(3);
+  });
+
+  it('is a new attempt where nobody signs in, too', async () => {
+    const task = new FakeTask();
+    for (const id of ['run-1', 'run-2']) {
+      stage.bridge.runs.set(id, FAILED);
+      const { ctx } = task.execute();
+      const none = await mockServices.auth().getNoneCredentials();
+      ctx.getInitiatorCredentials = () => Promise.resolve(none);
+      const settings = { ...DEPS.settings, token: 'service-token' };
+      const step = runAction(ctx, { ...DEPS, settings }, JOB);
+      await expect(step).rejects.toThrow(id);
+    }
+  });
+
+  it('starts no second workflow while the first goes on', async () => {
+    const task = new FakeTask();
+    stage.bridge.streams.push({ text: frame(1, 'one'), then: 'hang' });
+    const { ctx } = task.execute();
+    const step = runAction(ctx, DEPS, { ...JOB, maxWaitSeconds: 0.1 });
+    await expect(step).rejects.toMatchObject({ name: 'WaitExceeded' });
+
+    stage.bridge.runs.set('run-1', SUCCEEDED);
+    stream('one', 'over');
+    const again = task.execute(secretsOf('second'));
+    await runAction(again.ctx, DEPS, JOB);
+    expect(again.lines).toEqual([AGAIN, 'info: over']);
+    expect(keysSent()).toHaveLength(1);
   });
 
   it('repeats nothing when the run had succeeded and a later step failed', async () => {
     const task = new FakeTask();
     stage.bridge.runs.set('run-1', SUCCEEDED);
-    stage.bridge.streams.push({ text: doneFrame(1, 'over'), then: 'close' });
-    await runAction(task.execute().ctx, deps, JOB);
-    const again = task.execute();
-    await runAction(again.ctx, deps, JOB);
-    expect(again.lines).toEqual([
-      'info: Re-attached to run run-1; earlier lines are above.',
-    ]);
+    stream('over');
+    await runAction(task.execute().ctx, DEPS, JOB);
+    stream('over');
+    const again = task.execute(secretsOf('second'));
+    await runAction(again.ctx, DEPS, JOB);
+    expect(again.lines).toEqual([AGAIN]);
     expect(again.outputs.namespace).toBe('team-a-dev');
     expect(keysSent()).toHaveLength(1);
   });
 });
 
 describe('the items of an each', () => {
-  it('have a run of their own, and keep it after a retry', async () => {
+  it('have a run of their own, also with equal input, and keep it after a retry', async () => {
     const task = new FakeTask();
-    stage.bridge.runs.set('run-1', SUCCEEDED);
-    stage.bridge.runs.set('run-2', SUCCEEDED);
-    const jobs = ['a', 'b'].map(namespaceName => ({
-      ...JOB,
-      input: { namespaceName },
-    }));
-    const ids = [];
-    for (const job of [...jobs, ...jobs]) {
-      const { ctx, outputs } = task.execute();
-      await runAction(ctx, deps, job);
-      ids.push(outputs.runId);
+    const all = ['run-1', 'run-2', 'run-3'];
+    stage.bridge.nextRuns.splice(0, 2, ...all);
+    all.forEach(id => stage.bridge.runs.set(id, SUCCEEDED));
+    for (const press of ['first', 'second']) {
+      const { ctx, outputs } = task.execute(secretsOf(press));
+      const ids = [];
+      for (const namespaceName of ['a', 'b', 'a']) {
+        await runAction(ctx, DEPS, { ...JOB, input: { namespaceName } });
+        ids.push(outputs.runId);
+      }
+      expect(ids).toEqual(all);
     }
-    expect(ids).toEqual(['run-1', 'run-2', 'run-1', 'run-2']);
-    expect(new Set(keysSent()).size).toBe(2);
+    expect(new Set(keysSent()).size).toBe(3);
+    expect(keysSent()).toHaveLength(3);
+  });
+
+  it('are told apart in the log and at the bridge', async () => {
+    const task = new FakeTask();
+    for (const id of ['run-1', 'run-2']) {
+      stage.bridge.runs.set(id, SUCCEEDED);
+    }
+    for (const press of [1, 2]) {
+      const { ctx, lines } = task.execute();
+      for (const namespaceName of ['a', 'b']) {
+        stream('same words', 'over');
+        await runAction(ctx, DEPS, { ...JOB, input: { namespaceName } });
+      }
+      const words = lines.filter(line => line.endsWith('same words'));
+      expect(words).toHaveLength(press === 1 ? 2 : 0);
+    }
+    const names = [...(stage.bridge.readers?.keys() ?? [])];
+    expect(new Set(names.map(name => name.split('/')[1])).size).toBe(2);
   });
 
   it('do not depend on the order in which a template writes the fields', async () => {
-    const { ctx } = new FakeTask().execute();
+    const task = new FakeTask();
     for (const input of [
       { a: 1, b: { c: [1, 2], d: null } },
       { b: { d: null, c: [1, 2] }, a: 1 },
     ]) {
-      await runAction(ctx, deps, { ...JOB, input, wait: false });
+      const { ctx } = task.execute();
+      await runAction(ctx, DEPS, { ...JOB, input, wait: false });
+      task.stored.clear();
     }
     expect(new Set(keysSent()).size).toBe(1);
   });
-});
-
-it('a place in the log is noted while the run goes on', async () => {
-  const task = new FakeTask();
-  stage.bridge.streams.push({
-    text: frame(1, 'one') + frame(2, 'two'),
-    then: 'hang',
-  });
-  const stop = new AbortController();
-  const { ctx } = task.execute({ signal: stop.signal });
-  const noted = new Promise<void>(resolve => {
-    const { checkpoint } = ctx;
-    ctx.checkpoint = async options => {
-      const value = await checkpoint(options);
-      if ((value as { after?: number }).after === 2) {
-        resolve();
-      }
-      return value;
-    };
-  });
-  const step = runAction(ctx, deps, JOB);
-  await noted;
-  expect([...task.stored.values()]).toEqual([{ runId: 'run-1', after: 2 }]);
-  stage.bridge.onCancel = id =>
-    stage.bridge.runs.set(id, { status: 'cancelled' });
-  stage.bridge.streams.push({ text: doneFrame(3, 'x'), then: 'close' });
-  stop.abort();
-  await expect(step).rejects.toThrow();
 });

@@ -1,12 +1,10 @@
 /** What a user reads when the bridge says no, or nothing. */
-import { mockServices } from '@backstage/backend-test-utils';
 import { http, HttpResponse, type JsonBodyType } from 'msw';
 import { BASE_URL, JOB, playBridge, SETTINGS } from '../testing/bridge';
-import { FakeTask } from '../testing/scaffolder';
+import { DEPS, FakeTask } from '../testing/scaffolder';
 import { runAction } from './runAction';
 
 const stage = playBridge();
-const deps = { auth: mockServices.auth(), settings: SETTINGS };
 const RUNS = `${BASE_URL}/v1/runs`;
 
 function answer(status: number, body: JsonBodyType) {
@@ -22,7 +20,7 @@ function answer(status: number, body: JsonBodyType) {
 
 async function failure(settings = SETTINGS) {
   const { ctx, lines } = new FakeTask().execute();
-  const error: unknown = await runAction(ctx, { ...deps, settings }, JOB).catch(
+  const error: unknown = await runAction(ctx, { ...DEPS, settings }, JOB).catch(
     (e: unknown) => e,
   );
   const { name, message, stack } = error as Error;
@@ -99,7 +97,7 @@ it('carries on by itself when the bridge comes back', async () => {
     ),
   );
   const { ctx, outputs } = new FakeTask().execute();
-  await runAction(ctx, deps, { ...JOB, wait: false });
+  await runAction(ctx, DEPS, { ...JOB, wait: false });
   expect(outputs.runId).toBe('run-1');
 });
 

@@ -13,11 +13,10 @@ import {
   SOON,
   SUCCEEDED,
 } from '../testing/bridge';
-import { FakeTask } from '../testing/scaffolder';
+import { DEPS, FakeTask } from '../testing/scaffolder';
 import { runAction } from './runAction';
 
 const stage = playBridge();
-const deps = { auth: mockServices.auth(), settings: SETTINGS };
 const EVENTS = '/v1/runs/run-1/events';
 
 function resumedFrom(): (string | null)[] {
@@ -41,7 +40,7 @@ describe('a run that succeeds', () => {
 
   it('is read line by line in the task log and gives its outputs to the template', async () => {
     const { ctx, lines, outputs } = new FakeTask().execute();
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(lines).toEqual([
       'info: Run run-1 of namespace:create: http://bridge.test/v1/runs/run-1',
       'info: ● validate running',
@@ -60,7 +59,7 @@ describe('a run that succeeds', () => {
 
   it('is submitted in the name of the user, without any secret of the task', async () => {
     const { ctx } = new FakeTask().execute({ secrets: { apiKey: 'hidden' } });
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     const [post] = stage.bridge.requests('POST', '/v1/runs');
     expect(post?.body).toEqual({
       action: 'namespace:create',
@@ -82,7 +81,7 @@ describe('a run that succeeds', () => {
   it('is called with the static token when one is configured', async () => {
     const settings = { ...SETTINGS, token: 'service-token' };
     const { ctx } = new FakeTask().execute();
-    await runAction(ctx, { ...deps, settings }, JOB);
+    await runAction(ctx, { ...DEPS, settings }, JOB);
     const tokens = stage.bridge.asked.map(a => a.headers.get('authorization'));
     expect(new Set(tokens)).toEqual(new Set(['Bearer service-token']));
   });
@@ -101,7 +100,7 @@ describe('a connection that breaks', () => {
       { text: doneFrame(4, 'over'), then: 'close' },
     );
     const { ctx, lines } = new FakeTask().execute();
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(lines.slice(1)).toEqual([
       'info: one',
       'info: zweite Zeile ✓',
@@ -118,7 +117,7 @@ describe('a connection that breaks', () => {
       { text: frame(1, 'one') + doneFrame(2, 'over'), then: 'close' },
     );
     const { ctx, lines } = new FakeTask().execute();
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(lines.slice(1)).toEqual([
       'warn: Lost the connection to the bridge; the run goes on. Reconnecting.',
       'info: Connected to the bridge again.',
@@ -134,7 +133,7 @@ describe('a connection that breaks', () => {
     );
     const settings = { ...SETTINGS, silenceMs: 60 };
     const { ctx, lines } = new FakeTask().execute();
-    await runAction(ctx, { ...deps, settings }, JOB);
+    await runAction(ctx, { ...DEPS, settings }, JOB);
     expect(lines).toContain('info: over');
     expect(resumedFrom()).toEqual(['0', '1']);
   });
@@ -152,14 +151,14 @@ describe('a connection that breaks', () => {
         { once: true },
       ),
     );
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(lines.filter(line => line.includes('one'))).toHaveLength(1);
   });
 
   it('ends the step well when the bridge has nothing more to send', async () => {
     stage.bridge.streams.push('gone');
     const { ctx, outputs } = new FakeTask().execute();
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(outputs.namespace).toBe('team-a-dev');
   });
 });
@@ -186,7 +185,7 @@ describe('a run that does not succeed', () => {
       stage.bridge.runs.set('run-1', end);
       stage.bridge.streams.push({ text: doneFrame(1, 'over'), then: 'close' });
       const { ctx, outputs } = new FakeTask().execute();
-      const error = await runAction(ctx, deps, JOB).catch((e: unknown) => e);
+      const error = await runAction(ctx, DEPS, JOB).catch((e: unknown) => e);
       const message = `${why} (run http://bridge.test/v1/runs/run-1)`;
       expect(error).toMatchObject({ name, message });
       expect((error as Error).stack).toBe(`${name}: ${message}`);
@@ -201,7 +200,7 @@ describe('how long a step lasts', () => {
       workflow: { name: 'w-1', url: 'https://argo.example/w-1' },
     });
     const { ctx, outputs } = new FakeTask().execute();
-    await runAction(ctx, deps, { ...JOB, wait: false });
+    await runAction(ctx, DEPS, { ...JOB, wait: false });
     expect(outputs).toEqual({
       runId: 'run-1',
       runUrl: 'https://argo.example/w-1',
@@ -214,7 +213,7 @@ describe('how long a step lasts', () => {
   it('is bounded by the longest wait of the action', async () => {
     stage.bridge.streams.push({ text: frame(1, 'one'), then: 'hang' });
     const { ctx, lines } = new FakeTask().execute();
-    const step = runAction(ctx, deps, { ...JOB, maxWaitSeconds: 0.2 });
+    const step = runAction(ctx, DEPS, { ...JOB, maxWaitSeconds: 0.2 });
     await expect(step).rejects.toMatchObject({
       name: 'WaitExceeded',
       message: expect.stringContaining('has not ended within 0.2 s'),
@@ -239,7 +238,7 @@ describe('a dry run', () => {
       }),
     );
     const { ctx, lines, outputs } = new FakeTask().execute({ isDryRun: true });
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(lines).toEqual([
       'info: Dry run of namespace:create: nothing is submitted. The workflow would be:\nkind: Workflow\n',
     ]);
@@ -266,7 +265,7 @@ describe('a user whose session ends while the run goes on', () => {
       }),
     );
     const { ctx, lines } = new FakeTask().execute();
-    await runAction(ctx, deps, JOB);
+    await runAction(ctx, DEPS, JOB);
     expect(lines.at(-1)).toBe('info: over');
     expect(refused).toBe(1);
   });
@@ -276,7 +275,7 @@ describe('a user whose session ends while the run goes on', () => {
       getPluginRequestToken: () => Promise.reject(new Error('expired')),
     });
     const { ctx } = new FakeTask().execute();
-    await expect(runAction(ctx, { ...deps, auth }, JOB)).rejects.toMatchObject({
+    await expect(runAction(ctx, { ...DEPS, auth }, JOB)).rejects.toMatchObject({
       name: 'SessionExpired',
       message: expect.stringContaining('sign in again'),
     });
@@ -288,7 +287,7 @@ describe('a user whose session ends while the run goes on', () => {
       getPluginRequestToken: () => Promise.resolve({ token: `h.${claims}.s` }),
     });
     const { ctx } = new FakeTask().execute();
-    await expect(runAction(ctx, { ...deps, auth }, JOB)).rejects.toMatchObject({
+    await expect(runAction(ctx, { ...DEPS, auth }, JOB)).rejects.toMatchObject({
       name: 'SessionExpired',
     });
     expect(stage.bridge.asked).toEqual([]);
@@ -302,7 +301,7 @@ it('refuses a bridge that stops sending although the run goes on', async () => {
     ),
   );
   const { ctx } = new FakeTask().execute();
-  await expect(runAction(ctx, deps, JOB)).rejects.toMatchObject({
+  await expect(runAction(ctx, DEPS, JOB)).rejects.toMatchObject({
     name: 'BridgeError',
     message: expect.stringContaining('although run run-1 is running'),
   });

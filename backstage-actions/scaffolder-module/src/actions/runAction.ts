@@ -9,19 +9,26 @@ import { follow } from '../client/follow';
 import { persist } from '../client/retry';
 import { hasEnded, type Run } from '../client/wire';
 import { BridgeProtocolError, toStepError } from '../errors';
-import { cleanLine } from '../lines';
 import { userSession } from '../session';
 import type { Settings } from '../settings';
+import type { TaskLog } from '../taskLog';
+import { Cursor, readerOf } from './cursor';
 import { deliver, failureOf } from './deliver';
 import { Limits } from './limits';
+import type { Occurrences } from './occurrences';
 import { preview } from './preview';
-import { stepOf, type StepContext } from './step';
-import { obtainRun, type Submission } from './submission';
+import { Printer } from './printer';
+import { announcement } from './shown';
+import { stepOf, type Step, type StepContext } from './step';
+import { obtainRun } from './submission';
 
 /** What the handlers share. */
 export interface Deps {
   readonly auth: AuthService;
   readonly settings: Settings;
+  readonly occurrences: Occurrences;
+  /** The log of the task that `ctx` belongs to. */
+  readonly openLog: (ctx: StepContext) => TaskLog;
 }
 
 /** What is run, and how long the step lasts. */
@@ -45,11 +52,12 @@ export async function runAction(
     ctx.getInitiatorCredentials(),
   );
   const client = new BridgeClient(deps.settings, session);
+  const step = stepOf(ctx, deps.occurrences, job.action, job.input);
   try {
     if (ctx.isDryRun) {
-      await preview(ctx, client, stepOf(ctx, job.action, job.input));
+      await preview(ctx, client, step);
     } else {
-      await submitAndWait(ctx, client, deps.settings, job);
+      await submitAndWait(ctx, client, deps, job, step);
     }
   } catch (error) {
     throw toStepError(error, job.action);
@@ -59,68 +67,64 @@ export async function runAction(
 async function submitAndWait(
   ctx: StepContext,
   client: BridgeClient,
-  settings: Settings,
+  deps: Deps,
   job: Job,
+  step: Step,
 ): Promise<void> {
-  const step = stepOf(ctx, job.action, job.input);
-  const submission = await obtainRun(ctx, client, step, settings);
-  if (job.wait || ctx.signal?.aborted) {
-    await watch(ctx, client, settings, job, submission);
-    return;
+  const { run, again } = await obtainRun(ctx, client, step, deps);
+  const { requestMs, storedMs } = deps.settings;
+  const cursor = await Cursor.open(client, run.id, readerOf(step), requestMs);
+  const log = deps.openLog(ctx);
+  const printer = await Printer.open(ctx, log, cursor, {
+    runId: run.id,
+    storedMs,
+  });
+  try {
+    await printer.say(
+      announcement(run, job.action, printer.announced ?? again),
+    );
+    if (job.wait || ctx.signal?.aborted) {
+      deliver(ctx, await watch(ctx, client, deps.settings, job, run, printer));
+    } else {
+      await printer.say('This step does not wait for the run to end.');
+      deliver(ctx, run);
+    }
+  } finally {
+    await printer.close();
   }
-  ctx.logger.info('This step does not wait for the run to end.');
-  deliver(ctx, submission.run);
 }
 
-/** Follows the run to its end; a bad end is told, so that a retry starts anew. */
+/** Follows the run to its end. Throws the `StepError` of a bad one. */
 async function watch(
   ctx: StepContext,
   client: BridgeClient,
   settings: Settings,
   job: Job,
-  submission: Submission,
-): Promise<void> {
-  const { journal, run } = submission;
+  run: Run,
+  printer: Printer,
+): Promise<Run> {
   const limits = new Limits(ctx, client, settings, run, job);
-  try {
-    await printLines(ctx, client, submission, limits.signal);
-    const ended = await readEnd(client, settings, run.id, limits.signal);
-    limits.throwIfCancelled(ended);
-    if (ended.status !== 'succeeded') {
-      throw failureOf(job.action, ended);
-    }
-    await journal.close();
-    deliver(ctx, ended);
-  } catch (error) {
-    await journal.tell();
-    throw error;
-  } finally {
-    limits.stop();
-  }
-}
-
-/** Prints the lines that are not in the log yet, up to the last one. */
-async function printLines(
-  ctx: StepContext,
-  client: BridgeClient,
-  { journal, place, run }: Submission,
-  signal: AbortSignal,
-): Promise<void> {
   const events = follow(client, run.id, {
-    after: place.after,
-    signal,
+    after: printer.after,
+    signal: limits.signal,
     onLost: () =>
       ctx.logger.warn(
         'Lost the connection to the bridge; the run goes on. Reconnecting.',
       ),
     onBack: () => ctx.logger.info('Connected to the bridge again.'),
   });
-  for await (const event of events) {
-    const line = cleanLine(event.message);
-    if (line) {
-      ctx.logger[event.level](line);
+  try {
+    for await (const batch of events) {
+      await printer.show(batch);
     }
-    journal.note({ runId: run.id, after: event.seq });
+    const ended = await readEnd(client, settings, run.id, limits.signal);
+    limits.throwIfCancelled(ended);
+    if (ended.status !== 'succeeded') {
+      throw failureOf(job.action, ended);
+    }
+    return ended;
+  } finally {
+    limits.stop();
   }
 }
 

@@ -19,6 +19,7 @@ import {
   isObject,
   parseEvent,
   parsePreview,
+  parseReader,
   parseRun,
   type Preview,
   type Run,
@@ -41,6 +42,8 @@ export interface ActionList {
   readonly etag: string | undefined;
   readonly actions: readonly unknown[];
 }
+
+type Method = 'GET' | 'POST' | 'PUT';
 
 interface RequestOptions {
   readonly headers?: Record<string, string>;
@@ -102,16 +105,28 @@ export class BridgeClient {
     discard(await this.#requestLasting('POST', path));
   }
 
+  /** What `reader` has acknowledged of this run; 0 for nothing. */
+  async acknowledged(runId: string, reader: string): Promise<number> {
+    const path = readerPath(runId, reader);
+    return parseReader(await readJson(await this.#requestLasting('GET', path)));
+  }
+
+  /** Notes that `reader` has shown every event up to `seq`; never goes back. */
+  async acknowledge(runId: string, reader: string, seq: number): Promise<void> {
+    const path = readerPath(runId, reader);
+    discard(await this.#requestLasting('PUT', path, { body: { seq } }));
+  }
+
   /**
-   * The events after `seq`, until the connection ends; `undefined` when there are no
-   * more (204). `onRetry` gets the server's delay in ms. Ends with `BridgeUnreachable`
+   * The events after `seq` as they come together, until the connection ends; `undefined`
+   * when there are no more (204). `onRetry` gets the server's delay in ms. Ends with `BridgeUnreachable`
    * after `silenceMs` without a byte, with the reason of `signal` when that aborts.
    */
   async openEvents(
     runId: string,
     seq: number,
     options: { signal: AbortSignal; onRetry: (ms: number) => void },
-  ): Promise<AsyncGenerator<RunEvent> | undefined> {
+  ): Promise<AsyncGenerator<RunEvent[]> | undefined> {
     const watchdog = new Watchdog();
     const signal = AbortSignal.any([options.signal, watchdog.signal]);
     watchdog.feed(this.settings.requestMs);
@@ -139,7 +154,7 @@ export class BridgeClient {
     response: Response,
     watchdog: Watchdog,
     options: { signal: AbortSignal; onRetry: (ms: number) => void },
-  ): AsyncGenerator<RunEvent> {
+  ): AsyncGenerator<RunEvent[]> {
     try {
       if (contentType(response) !== 'text/event-stream' || !response.body) {
         discard(response);
@@ -149,11 +164,11 @@ export class BridgeClient {
       }
       const onBytes = () => watchdog.feed(this.settings.silenceMs);
       onBytes();
-      for await (const event of readEvents(response.body, {
+      for await (const events of readEvents(response.body, {
         ...options,
         onBytes,
       })) {
-        yield parseEvent(event.data);
+        yield events.map(({ data }) => parseEvent(data));
       }
     } catch (error) {
       throw unreachable(new URL(this.settings.baseUrl), error);
@@ -164,7 +179,7 @@ export class BridgeClient {
 
   /** For what must go on when the user's credentials have ended: as Backstage itself, then. */
   async #requestLasting(
-    method: 'GET' | 'POST',
+    method: Method,
     path: string,
     options: RequestOptions = {},
   ): Promise<Response> {
@@ -183,7 +198,7 @@ export class BridgeClient {
   }
 
   async #request(
-    method: 'GET' | 'POST',
+    method: Method,
     path: string,
     { headers, body, signal }: RequestOptions = {},
   ): Promise<Response> {
@@ -208,4 +223,8 @@ export class BridgeClient {
 
 function runPath(runId: string): string {
   return `/v1/runs/${encodeURIComponent(runId)}`;
+}
+
+function readerPath(runId: string, reader: string): string {
+  return `${runPath(runId)}/readers/${encodeURIComponent(reader)}`;
 }

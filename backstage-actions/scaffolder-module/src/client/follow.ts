@@ -1,5 +1,5 @@
 /**
- * One run's events in order, each once, across lost connections.
+ * One run's events in order, each once, across lost connections, in the batches they come in.
  * Knows resuming and backing off; knows nothing of the scaffolder.
  */
 import { isTransient } from '../errors';
@@ -26,7 +26,7 @@ export async function* follow(
   client: BridgeClient,
   runId: string,
   options: { after: number; signal: AbortSignal } & FollowHooks,
-): AsyncGenerator<RunEvent> {
+): AsyncGenerator<RunEvent[]> {
   const { signal } = options;
   let seq = options.after;
   let retryMs = FIRST_DELAY_MS;
@@ -41,18 +41,17 @@ export async function* follow(
       if (!events) {
         return;
       }
-      for await (const event of events) {
+      for await (const batch of events) {
         failures = 0;
         if (lost) {
           lost = false;
           options.onBack();
         }
-        if (event.seq <= seq) {
-          continue; // sent again after a reconnect
-        }
-        seq = event.seq;
-        yield event;
-        if (event.type === 'done') {
+        // What was sent again after a reconnect is left out.
+        const fresh = batch.filter(event => event.seq > seq);
+        seq = fresh.at(-1)?.seq ?? seq;
+        yield fresh;
+        if (fresh.some(event => event.type === 'done')) {
           return;
         }
       }

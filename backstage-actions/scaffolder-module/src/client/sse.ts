@@ -32,7 +32,7 @@ export class Watchdog {
 }
 
 /**
- * Yields each complete event; what is cut in its middle is dropped, as the format asks.
+ * Yields the complete events of each chunk; what is cut in its middle is dropped, as the format asks.
  * `onBytes` is called for every chunk, heartbeats included; `onRetry` with the server's
  * delay in milliseconds. Throws what the body throws, the reason of `signal`, or
  * `BridgeProtocolError`.
@@ -44,7 +44,7 @@ export async function* readEvents(
     onBytes: () => void;
     onRetry: (ms: number) => void;
   },
-): AsyncGenerator<EventSourceMessage> {
+): AsyncGenerator<EventSourceMessage[]> {
   const ready: EventSourceMessage[] = [];
   let failure: BridgeProtocolError | undefined;
   const parser = createParser({
@@ -67,6 +67,8 @@ export async function* readEvents(
     if (failure) {
       throw failure;
     }
-    yield* ready.splice(0);
+    if (ready.length > 0) {
+      yield ready.splice(0);
+    }
   }
 }

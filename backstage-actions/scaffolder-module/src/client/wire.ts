@@ -162,6 +162,15 @@ export function parsePreview(value: unknown): Preview {
   return { workflow: object(value.workflow), outputs: object(value.outputs) };
 }
 
+/** Reads how far a reader is. Throws `BridgeProtocolError`. */
+export function parseReader(value: unknown): number {
+  const seq = isObject(value) ? number(value.seq) : undefined;
+  if (seq === undefined) {
+    throw new BridgeProtocolError('the bridge answered without a reader');
+  }
+  return seq;
+}
+
 /** Reads the `data:` of one event. Throws `BridgeProtocolError`. */
 export function parseEvent(data: string): RunEvent {
   const value = parseJson(data);

@@ -21,6 +21,7 @@ export const SETTINGS: Settings = {
   silenceMs: 2000,
   unreachableMs: 3000,
   cancelMs: 2000,
+  storedMs: 60,
 };
 
 /** One scripted answer to `GET …/events`. */
@@ -109,11 +110,25 @@ export class FakeBridge {
   readonly nextRuns: string[] = ['run-1', 'run-2'];
   readonly streams: Stream[] = [];
   readonly byKey = new Map<string, string>();
+  /** What readers have acknowledged, by `run/reader`; a bridge without this answers 404. */
+  readers: Map<string, number> | undefined = new Map<string, number>();
   onCancel: (runId: string) => void = () => {};
+  /** Called when a reader acknowledges. */
+  onRead: () => void = () => {};
 
   /** Requests of one kind, e.g. `POST /v1/runs`. */
   requests(method: string, path: string): Asked[] {
     return this.asked.filter(a => a.method === method && a.path === path);
+  }
+
+  #reader(runId: string, reader: string, seq = 0) {
+    if (!this.readers) {
+      return HttpResponse.json({ title: 'Not found' }, { status: 404 });
+    }
+    const key = `${runId}/${reader}`;
+    const greatest = Math.max(seq, this.readers.get(key) ?? 0);
+    this.readers.set(key, greatest);
+    return HttpResponse.json({ reader, seq: greatest });
   }
 
   readonly handlers = [
@@ -155,6 +170,17 @@ export class FakeBridge {
       this.onCancel(String(params.id));
       return HttpResponse.json(runDocument(String(params.id)), { status: 202 });
     }),
+    http.get(`${BASE_URL}/v1/runs/:id/readers/:reader`, ({ params }) =>
+      this.#reader(String(params.id), String(params.reader)),
+    ),
+    http.put(
+      `${BASE_URL}/v1/runs/:id/readers/:reader`,
+      async ({ params, request }) => {
+        const { seq } = (await request.json()) as { seq: number };
+        this.onRead();
+        return this.#reader(String(params.id), String(params.reader), seq);
+      },
+    ),
     http.get(`${BASE_URL}/v1/runs/:id/events`, () => {
       const stream = this.streams.shift() ?? 'gone';
       if (stream === 'gone') {

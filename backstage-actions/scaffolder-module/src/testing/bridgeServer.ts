@@ -1,5 +1,5 @@
 /**
- * A bridge on a real socket, small: one action, runs that a test moves on.
+ * A bridge on a real socket, small: one action, runs that a test moves on, cursors.
  * For tests only.
  */
 import { EventEmitter, once } from 'node:events';
@@ -39,12 +39,16 @@ export class BridgeServer {
   /** Called for each new run; moves it on with `print` and `end`. */
   onRun: (runId: string) => void = () => {};
   onCancel: (runId: string) => void = () => {};
+  /** The keys of the submissions that made a run. */
   readonly keys: string[] = [];
-  /** Emits `asked` for each reading of the list of actions. */
-  readonly lists = new EventEmitter();
+  /** What was acknowledged, by `run/reader`. */
+  readonly readers = new Map<string, number>();
+  /** Emits `listed` when the actions were asked for, `followed` when a run's events were. */
+  readonly asked = new EventEmitter();
+  readonly #byKey = new Map<string, string>();
   readonly #runs = new Map<string, Patch>();
   readonly #frames = new Map<string, string[]>();
-  readonly #streams = new Map<string, ServerResponse>();
+  readonly #streams = new Map<string, Set<ServerResponse>>();
   readonly #server = createServer((request, response) => {
     void this.#answer(request, response);
   });
@@ -62,14 +66,14 @@ export class BridgeServer {
     await new Promise(resolve => this.#server.close(resolve));
   }
 
-  print(runId: string, message: string): void {
-    this.#send(runId, frame(this.#sent(runId).length + 1, message));
+  print(runId: string, message: string, more: Patch = {}): void {
+    this.#send(runId, frame(this.#sent(runId).length + 1, message, more));
   }
 
   end(runId: string, message: string, patch: Patch): void {
     this.#runs.set(runId, patch);
     this.#send(runId, doneFrame(this.#sent(runId).length + 1, message));
-    this.#streams.get(runId)?.end();
+    this.#streams.get(runId)?.forEach(stream => stream.end());
   }
 
   #sent(runId: string): string[] {
@@ -80,38 +84,76 @@ export class BridgeServer {
 
   #send(runId: string, text: string): void {
     this.#sent(runId).push(text);
-    this.#streams.get(runId)?.write(text);
+    this.#streams.get(runId)?.forEach(stream => stream.write(text));
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse) {
-    const [, , kind, runId = '', verb] = (request.url ?? '').split('/');
-    request.resume(); // the body does not matter here
+    const url = decodeURIComponent(request.url ?? '');
+    const [, , kind, runId = '', verb, ...rest] = url.split('/');
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
     await once(request, 'end');
     if (kind === 'actions') {
-      this.lists.emit('asked');
+      this.asked.emit('listed');
       return json(response, 200, { actions: this.actions });
     }
     if (verb === 'events') {
-      return this.#stream(runId, response);
+      return this.#stream(runId, request, response);
+    }
+    if (verb === 'readers') {
+      const text = Buffer.concat(chunks).toString('utf8');
+      return this.#read(`${runId}/${rest.join('/')}`, text, response);
     }
     if (verb === 'cancel') {
       this.onCancel(runId);
     } else if (request.method === 'POST') {
-      const id = `run-${this.keys.length + 1}`;
-      this.keys.push(String(request.headers['idempotency-key']));
-      this.onRun(id);
-      return json(response, 202, runDocument(id));
+      return this.#submit(request, response);
     }
     return json(response, 200, runDocument(runId, this.#runs.get(runId)));
   }
 
-  #stream(runId: string, response: ServerResponse): void {
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.write(`retry: 10\n\n${this.#sent(runId).join('')}`);
-    this.#streams.set(runId, response);
-    if (this.#runs.has(runId)) {
-      response.end();
+  /** The same key is the same run, until that has ended badly. */
+  #submit(request: IncomingMessage, response: ServerResponse): void {
+    const key = String(request.headers['idempotency-key']);
+    const known = this.#byKey.get(key);
+    const run = known && (this.#runs.get(known) ?? {});
+    if (run && run.status !== 'failed' && run.status !== 'cancelled') {
+      return json(response, 200, runDocument(known, run));
     }
+    const id = `run-${this.keys.push(key)}`;
+    this.#byKey.set(key, id);
+    this.onRun(id);
+    return json(response, 202, runDocument(id));
+  }
+
+  #read(name: string, body: string, response: ServerResponse): void {
+    const { seq = 0 } = body ? (JSON.parse(body) as { seq?: number }) : {};
+    this.readers.set(name, Math.max(seq, this.readers.get(name) ?? 0));
+    json(response, 200, { reader: name, seq: this.readers.get(name) });
+  }
+
+  #stream(
+    runId: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    const after = Number(request.headers['last-event-id']);
+    const frames = this.#sent(runId).slice(after);
+    const over = this.#runs.has(runId);
+    if (over && frames.length === 0) {
+      response.writeHead(204).end();
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(`retry: 10\n\n${frames.join('')}`);
+    this.asked.emit('followed');
+    if (over) {
+      response.end();
+      return;
+    }
+    const streams = this.#streams.get(runId) ?? new Set();
+    this.#streams.set(runId, streams.add(response));
+    response.on('close', () => streams.delete(response));
   }
 }
 

@@ -5,7 +5,11 @@
 import { createMockActionContext } from '@backstage/plugin-scaffolder-node-test-utils';
 import { mockServices } from '@backstage/backend-test-utils';
 import type { JsonObject, JsonValue } from '@backstage/types';
+import { Occurrences } from '../actions/occurrences';
+import type { Deps } from '../actions/runAction';
 import type { StepContext } from '../actions/step';
+import type { LogEntry, TaskLog } from '../taskLog';
+import { SETTINGS } from './bridge';
 
 interface Options {
   readonly input?: JsonObject;
@@ -22,9 +26,40 @@ export interface Execution {
   readonly outputs: Record<string, unknown>;
 }
 
-/** One task of the scaffolder; its checkpoints outlive the executions of its step. */
-export class FakeTask {
+const logs = new WeakMap<StepContext, TaskLog>();
+
+/** What the handlers share, with the logs of the fake tasks. */
+export const DEPS: Deps = {
+  auth: mockServices.auth(),
+  settings: SETTINGS,
+  occurrences: new Occurrences(),
+  openLog: ctx => {
+    const log = logs.get(ctx);
+    return log ?? { read: () => Promise.reject(new Error('no such task')) };
+  },
+};
+
+/** One task of the scaffolder; its checkpoints and its log outlive the executions of its step. */
+export class FakeTask implements TaskLog {
   readonly stored = new Map<string, JsonValue | void>();
+  /** What is stored of the log; a kill is a test that takes some of it away. */
+  entries: LogEntry[] = [];
+  readable = true;
+  /** How the log shows a line, e.g. with secrets replaced; `undefined` for one that is dropped. */
+  filter: (text: string) => string | undefined = text => text;
+  #lastId = 0;
+
+  read(id = 0): Promise<LogEntry[]> {
+    return this.readable
+      ? Promise.resolve(this.entries.filter(entry => entry.id > id))
+      : Promise.reject(new Error('the log cannot be read'));
+  }
+
+  store(text: string, more: Partial<LogEntry> = {}): void {
+    this.#lastId += 1;
+    const entry = { id: this.#lastId, stepId: 'create', startsOver: false };
+    this.entries.push({ ...entry, text, ...more });
+  }
 
   /**
    * Starts the step from its top. Values stored by earlier executions are given back;
@@ -36,6 +71,10 @@ export class FakeTask {
     const outputs: Record<string, unknown> = {};
     const print = (level: string) => (message: string, meta?: unknown) => {
       lines.push(`${level}: ${message}`);
+      const text = this.filter(message);
+      if (text !== undefined && level !== 'debug') {
+        this.store(text);
+      }
       expect(meta).toBeUndefined(); // Backstage would append it to the line as JSON
     };
     const mock = createMockActionContext({
@@ -65,6 +104,7 @@ export class FakeTask {
       ...(options.signal && { signal: options.signal }),
       ...(options.isDryRun && { isDryRun: true }),
     };
+    logs.set(ctx, this);
     return { ctx, lines, outputs };
   }
 }

@@ -1,0 +1,185 @@
+/** What is remembered of the lines a user has seen, where, and what if that is missing. */
+import { http, HttpResponse } from 'msw';
+import {
+  BASE_URL,
+  doneFrame,
+  frame,
+  JOB,
+  playBridge,
+  SUCCEEDED,
+} from '../testing/bridge';
+import { DEPS, FakeTask } from '../testing/scaffolder';
+import { runAction } from './runAction';
+
+const stage = playBridge();
+let task: FakeTask;
+
+beforeEach(() => {
+  task = new FakeTask();
+  stage.bridge.runs.set('run-1', SUCCEEDED);
+});
+
+const cursors = () => [...(stage.bridge.readers?.values() ?? [])];
+
+const resumedFrom = () =>
+  stage.bridge
+    .requests('GET', '/v1/runs/run-1/events')
+    .map(({ headers }) => headers.get('last-event-id'));
+
+function stream(...messages: string[]): void {
+  const frames = messages.map((message, index) =>
+    index === messages.length - 1
+      ? doneFrame(index + 1, message)
+      : frame(index + 1, message),
+  );
+  stage.bridge.streams.push({ text: frames.join(''), then: 'close' });
+}
+
+/** Runs the step once, with the messages as the run's events; without any, they are all sent. */
+async function execute(...messages: string[]): Promise<string[]> {
+  if (messages.length > 0) {
+    stream(...messages);
+  }
+  const { ctx, lines } = task.execute();
+  await runAction(ctx, DEPS, JOB);
+  return lines;
+}
+
+describe('the cursor at the bridge', () => {
+  it('says how far this task and step have shown the run', async () => {
+    await execute('one', 'two', 'over');
+    const names = [...(stage.bridge.readers?.keys() ?? [])];
+    expect(names).toEqual([
+      expect.stringMatching(/^run-1\/task-1:create:[0-9a-f]{12}$/),
+    ]);
+    expect(cursors()).toEqual([3]);
+  });
+
+  it('is where a task goes on whose log cannot be read', async () => {
+    await execute('one', 'two', 'over');
+    task.readable = false;
+    stage.bridge.asked.length = 0;
+    const lines = await execute();
+    expect(lines.filter(line => !line.startsWith('debug'))).toEqual([
+      'info: Re-attached to run run-1; earlier lines are above.',
+    ]);
+    expect(resumedFrom()).toEqual(['3']);
+  });
+
+  it('does not say what may not be stored yet', async () => {
+    task.readable = false;
+    await execute('one', 'over');
+    expect(cursors()).toEqual([0]);
+  });
+
+  it('says it a moment later while the run goes on', async () => {
+    task.readable = false;
+    const acknowledged = new Promise<void>(resolve => {
+      stage.bridge.onRead = resolve;
+    });
+    stage.bridge.streams.push({
+      text: frame(1, 'one') + frame(2, 'two'),
+      rest: acknowledged.then(() => doneFrame(3, 'over')),
+      then: 'close',
+    });
+    await runAction(task.execute().ctx, DEPS, JOB);
+    expect(cursors()).toEqual([2]);
+  });
+
+  it('is not needed where the log can be read', async () => {
+    stage.bridge.readers = undefined;
+    await execute('one', 'two', 'over');
+    task.entries.splice(-1);
+    expect(await execute('one', 'two', 'over')).toEqual([
+      'info: Re-attached to run run-1; earlier lines are above.',
+      'info: over',
+    ]);
+    const puts = stage.bridge.asked.filter(({ method }) => method === 'PUT');
+    expect(puts).toEqual([]);
+  });
+
+  it('costs nothing when the bridge refuses it', async () => {
+    stage.server.use(
+      http.put(`${BASE_URL}/v1/runs/:id/readers/:reader`, () =>
+        HttpResponse.json({ code: 'store_unavailable' }, { status: 503 }),
+      ),
+    );
+    expect(await execute('one', 'over')).toHaveLength(3);
+  });
+});
+
+describe('lines the bridge has removed', () => {
+  const gap = frame(2, '… 2 older lines were removed', {
+    type: 'gap',
+    from: 1,
+    to: 2,
+  });
+
+  it('are told to who has not seen them', async () => {
+    stage.bridge.streams.push({
+      text: gap + doneFrame(3, 'over'),
+      then: 'close',
+    });
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines.slice(1)).toEqual([
+      'info: … 2 older lines were removed',
+      'info: over',
+    ]);
+  });
+
+  it('are not told to who has', async () => {
+    await execute('one', 'two', 'over');
+    stage.bridge.streams.push({
+      text: gap + doneFrame(3, 'over'),
+      then: 'close',
+    });
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toHaveLength(1);
+  });
+});
+
+describe('many lines at once', () => {
+  const many = Array.from({ length: 200 }, (_, index) => `line ${index}`);
+
+  it('share entries of the log, which are told apart again', async () => {
+    const lines = await execute(...many, 'over');
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toBe(`info: ${[...many, 'over'].join('\n')}`);
+    expect(await execute(...many, 'over')).toHaveLength(1);
+  });
+
+  it('keep their levels', async () => {
+    const frames = many.map((message, index) =>
+      frame(index + 1, message, { level: index === 100 ? 'warn' : 'info' }),
+    );
+    stage.bridge.streams.push({
+      text: frames.join('') + doneFrame(201, 'over'),
+      then: 'close',
+    });
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toHaveLength(4);
+    expect(lines[2]).toBe('warn: line 100');
+  });
+});
+
+describe('a log that does not take a line', () => {
+  it('holds up the step for a moment only, and is not acknowledged', async () => {
+    task.filter = text => (text === 'two' ? undefined : text);
+    expect(await execute('one', 'two', 'three', 'over')).toHaveLength(5);
+    expect(cursors().every(seq => seq < 2)).toBe(true);
+    task.filter = text => text;
+    expect(await execute('one', 'two', 'three', 'over')).toContain('info: two');
+  });
+
+  it('is not waited for with lines for the debug level', async () => {
+    stage.bridge.streams.push({
+      text: frame(1, 'fine', { level: 'debug' }) + doneFrame(2, 'over'),
+      then: 'close',
+    });
+    await runAction(task.execute().ctx, DEPS, JOB);
+    expect(cursors()).toEqual([2]);
+  });
+});

@@ -1,0 +1,119 @@
+/**
+ * Backstage backends in processes of their own, over one database, to be killed.
+ * For tests only.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TEMPLATE } from './tasks';
+
+const TOKEN = 'token-of-the-test';
+
+export interface BackendOptions {
+  readonly folder: string;
+  readonly bridgeUrl: string;
+  /** `backend.database` of the configuration. */
+  readonly database: object;
+}
+
+/** One backend, which keeps its port over its lives. */
+export class Backend {
+  #child: ChildProcess | undefined;
+
+  private constructor(
+    private readonly port: number,
+    private readonly options: BackendOptions,
+  ) {}
+
+  static async make(options: BackendOptions): Promise<Backend> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    return new Backend(port, options);
+  }
+
+  /** Starts the process; `isReady` says when it answers. */
+  start(): void {
+    const data = this.#config();
+    this.#child = spawn(
+      process.execPath,
+      [path.join(__dirname, 'backend.cjs')],
+      {
+        env: {
+          ...process.env,
+          NODE_ENV: 'development',
+          BACKEND: JSON.stringify({ data, entities: [TEMPLATE] }),
+        },
+        stdio: process.env.BACKEND_LOG ? 'inherit' : 'ignore',
+      },
+    );
+  }
+
+  /** Waits until the scaffolder answers. */
+  async isReady(): Promise<void> {
+    for (;;) {
+      expect(this.#child?.exitCode).toBeNull();
+      const answer = await this.call('/v2/actions').catch(() => undefined);
+      if (answer?.ok) {
+        return;
+      }
+      await sleep(100); // the next look; what is waited for is the answer
+    }
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child && child.exitCode === null && child.signalCode === null) {
+      const gone = once(child, 'exit');
+      child.kill('SIGKILL');
+      await gone;
+    }
+  }
+
+  call(route: string, body?: object): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.port}/api/scaffolder${route}`, {
+      method: body ? 'POST' : 'GET',
+      headers: {
+        authorization: `Bearer ${TOKEN}`,
+        'content-type': 'application/json',
+      },
+      body: body ? JSON.stringify(body) : null,
+    });
+  }
+
+  /** Starts a task of the template; gives its id. */
+  async create(name: string): Promise<string> {
+    const answer = await this.call('/v2/tasks', {
+      templateRef: 'template:default/namespace',
+      values: { name },
+    });
+    return ((await answer.json()) as { id: string }).id;
+  }
+
+  #config(): object {
+    const { folder, bridgeUrl, database } = this.options;
+    const baseUrl = `http://127.0.0.1:${this.port}`;
+    return {
+      app: { baseUrl },
+      backend: {
+        baseUrl,
+        listen: { host: '127.0.0.1', port: this.port },
+        workingDirectory: folder,
+        database,
+        auth: {
+          externalAccess: [
+            { type: 'static', options: { token: TOKEN, subject: 'test' } },
+          ],
+        },
+      },
+      scaffolder: {
+        taskRecovery: { enabled: true, staleTimeout: { seconds: 2 } },
+      },
+      argoBridge: { baseUrl: bridgeUrl },
+    };
+  }
+}
