@@ -9,10 +9,12 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bridge import __version__, localargo
+from bridge.adapters import postgres, sqlite
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.bootstrap import open_bridge
 from bridge.demo import demo as run_demo
@@ -33,10 +35,10 @@ def main() -> None:
     """Backstage scaffolder actions that run Argo Workflows."""
 
 
-def read_settings() -> Settings:
+def read_settings(**given: Any) -> Settings:
     """The settings of the environment; a wrong one ends the command with its sentence."""
     try:
-        return Settings()
+        return Settings(**given)
     except BridgeError as error:
         raise click.ClickException(error.detail) from error
     except ValueError as error:
@@ -64,6 +66,29 @@ async def _serve(settings: Settings) -> None:
             delay=settings.drain_seconds,
         )
         await server.serve()
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Change nothing; list what is missing and exit 1.")
+def migrate(*, check: bool) -> None:
+    """Bring the run store of the settings up to date; only the settings of the store are needed."""
+    # Whoever migrates a store need not hold the tokens that serving asks for.
+    settings = read_settings(demo=True, host="127.0.0.1")
+    try:
+        address = settings.postgres()
+        if address is not None:
+            changed = (postgres.pending_migrations if check else postgres.migrate)(address)
+        else:
+            changed = (sqlite.pending_migrations if check else sqlite.migrate)(settings.database)
+    except BridgeError as error:
+        raise click.ClickException(error.detail) from error
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+    for name in changed:
+        click.echo(f"✗ {name} is missing" if check else f"✓ {name}")
+    if not changed:
+        click.echo("The run store is up to date.")
+    sys.exit(1 if check and changed else 0)
 
 
 @main.command("local-argo", add_help_option=False, context_settings=_PASS_ON)

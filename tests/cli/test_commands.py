@@ -31,7 +31,7 @@ def test_the_version_is_told():
 def test_every_command_says_what_it_is_for():
     """Nobody needs the source to find the right command."""
     listed = run("--help").output
-    for name in ("serve", "demo", "local-argo", "actions", "openapi"):
+    for name in ("serve", "migrate", "demo", "local-argo", "actions", "openapi"):
         assert f"  {name} " in listed
     embedded = run("local-argo", "--help")
     assert embedded.exit_code == 0
