@@ -6,15 +6,12 @@ What the fake has no need of (templates, pods, rotation) is shown for the embedd
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
-from bridge.adapters.argo import ArgoEngine, ArgoTarget
-from bridge.adapters.http import client
+from bridge.adapters.argo import ArgoEngine
 from bridge.domain.errors import (
     EngineForbidden,
     TemplateMissing,
@@ -23,31 +20,16 @@ from bridge.domain.errors import (
     WorkflowGone,
     WorkflowRejected,
 )
-from bridge.domain.workflows import Node, Snapshot
-from bridge.localargo import LocalArgoSettings, serve
-from bridge.ports import WatchEvent, WorkflowEngine
-from tests.services.fakes import FakeEngine
-
-TEMPLATES = Path(__file__).parent / "templates"
-LABELS = {"bridge/instance": "contract"}
-PATIENCE_SECONDS = 20
-
-
-@asynccontextmanager
-async def embedded(
-    *, token: str | None = None, sent: str | None = None, **changed: Any
-) -> AsyncIterator[ArgoEngine]:
-    """The real adapter on an embedded Argo of its own."""
-    settings = LocalArgoSettings(
-        templates=(TEMPLATES,), token=token, log_seconds=0.01, poll_seconds=0.05, **changed
-    )
-    target = ArgoTarget("argo-workflows", "bridge/instance=contract", page=2)
-    async with (
-        serve(settings) as url,
-        client(url, timeout=PATIENCE_SECONDS, connections=4, verify=False) as control,
-        client(url, timeout=PATIENCE_SECONDS, connections=4, verify=False) as streams,
-    ):
-        yield ArgoEngine(target, control=control, streams=streams, token=lambda: sent)
+from bridge.ports import WorkflowEngine
+from tests.contract.engines import (
+    KINDS,
+    PATIENCE_SECONDS,
+    embedded,
+    engine_of,
+    node_of,
+    watched,
+    workflow,
+)
 
 
 @pytest.fixture
@@ -57,44 +39,11 @@ async def argo() -> AsyncIterator[ArgoEngine]:
         yield engine
 
 
-@pytest.fixture(params=["fake", "embedded"])
+@pytest.fixture(params=KINDS)
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[WorkflowEngine]:
     """An empty engine of each kind."""
-    if request.param == "fake":
-        yield FakeEngine()
-    else:
-        async with embedded() as found:
-            yield found
-
-
-def workflow(name: str, *, template: str = "waiting", who: str | None = "you") -> dict[str, Any]:
-    """A workflow as the bridge creates it."""
-    parameters = [] if who is None else [{"name": "who", "value": who}]
-    return {
-        "metadata": {"name": name, "labels": LABELS},
-        "spec": {
-            "workflowTemplateRef": {"name": template},
-            "arguments": {"parameters": parameters},
-        },
-    }
-
-
-async def watched(
-    engine: WorkflowEngine, version: str, enough: Callable[[WatchEvent], bool]
-) -> list[WatchEvent]:
-    """The events after *version*, up to the one that is *enough*."""
-    seen: list[WatchEvent] = []
-    async with asyncio.timeout(PATIENCE_SECONDS), engine.watch(resource_version=version) as events:
-        async for event in events:
-            seen.append(event)
-            if enough(event):
-                return seen
-    raise AssertionError(f"the watch ended early: {seen}")
-
-
-def node_of(snapshot: Snapshot, name: str) -> Node:
-    """The node with a display name."""
-    return next(node for node in snapshot.nodes if node.display_name == name)
+    async with engine_of(request.param) as found:
+        yield found
 
 
 # --- every engine -------------------------------------------------------------------------------
