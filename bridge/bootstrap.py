@@ -163,9 +163,7 @@ class Bridge:
             clock=clock,
             on_command=self._commander.take,
         )
-        self._deadlines = Deadlines(
-            store=store, actions=self.actions, clock=clock, expire=self.control.expire
-        )
+        self._deadlines = Deadlines(store=store, clock=clock, expire=self.control.expire)
         self._retention = Retention(
             store=store,
             clock=clock,
@@ -220,9 +218,7 @@ class Bridge:
         )
         follower.on_lost = lambda run_id: spawn(endings.lost(run_id), name=f"lost {run_id}")
         follower.on_stuck = lambda run_id: spawn(endings.stuck(run_id), name=f"stuck {run_id}")
-        follower.on_gates = lambda run_id, snapshot: spawn(
-            self._deadlines.gates_open(run_id, snapshot), name=f"gates {run_id}"
-        )
+        follower.on_gate = self._deadlines.gate_open
         reopening = Reopening(store=adapters.store, engine=engine, take_over=self._go_on)
 
         def look_at(snapshot: Snapshot) -> None:

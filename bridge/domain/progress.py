@@ -23,10 +23,11 @@ _STEPS = LEAF_TYPES | {"Retry"}
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The approval of a definition: which node, and who may open it."""
+    """The approval of a definition: which node, who may open it, and within how many seconds."""
 
     node: str
     by: tuple[str, ...] = ()
+    timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

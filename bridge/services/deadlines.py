@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 from bridge.domain.errors import BridgeError
 from bridge.domain.events import duration
+from bridge.domain.progress import Gate
 from bridge.domain.runs import Run
 from bridge.domain.workflows import Snapshot, moment
 from bridge.ports import Clock, RunStore
-from bridge.services.actions import Actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,22 @@ class Deadlines:
         self,
         *,
         store: RunStore,
-        actions: Actions,
         clock: Clock,
         expire: Callable[[Run, str, str], Awaitable[object]],
     ) -> None:
         self._store = store
-        self._actions = actions
         self._clock = clock
         self._expire = expire
         self._due: dict[str, _Due] = {}
 
-    async def gates_open(self, run_id: str, snapshot: Snapshot) -> None:
+    def gate_open(self, run_id: str, gate: Gate, snapshot: Snapshot) -> None:
         """Note how long the approval of a run may still take."""
-        if run_id in self._due:
-            return
-        run = await self._store.run(run_id)
-        approval = (await self._actions.definition_of(run)).spec.approval
-        if approval is None or approval.timeout is None:
+        if run_id in self._due or gate.timeout is None:
             return
         for node in snapshot.gates:
-            if node.display_name == approval.node and node.started:
-                until = moment(node.started) + timedelta(seconds=approval.timeout)
-                self._due[run_id] = _Due(node.id, until, approval.timeout)
+            if node.display_name == gate.node and node.started:
+                until = moment(node.started) + timedelta(seconds=gate.timeout)
+                self._due[run_id] = _Due(node.id, until, gate.timeout)
 
     async def watch(self, *, every: float) -> None:
         """Look for ever whether something is due."""

@@ -21,7 +21,7 @@ from bridge.domain.errors import (
     WorkflowGone,
 )
 from bridge.domain.events import EventDraft, status
-from bridge.domain.progress import advance
+from bridge.domain.progress import Gate, advance
 from bridge.domain.runs import Run, RunChanges, RunStatus
 from bridge.domain.workflows import Node, Snapshot
 from bridge.ports import Chance, Clock, RunStore, WatchEvent, WorkflowEngine
@@ -64,7 +64,7 @@ class Follower:
         self.on_lost: Callable[[str], object] = lambda _run: None
         self.on_stuck: Callable[[str], object] = lambda _run: None
         self.on_nodes: Callable[[str, Snapshot, Iterable[Node]], object] = lambda *_: None
-        self.on_gates: Callable[[str, Snapshot], object] = lambda _run, _snapshot: None
+        self.on_gate: Callable[[str, Gate, Snapshot], object] = lambda *_: None
         self.on_stranger: Callable[[Snapshot], object] = lambda _snapshot: None
 
     def __len__(self) -> int:
@@ -280,8 +280,8 @@ class Follower:
     def _applied(self, tracked: Tracked, snapshot: Snapshot, look_at: tuple[Node, ...]) -> None:
         if look_at:
             self.on_nodes(tracked.run_id, snapshot, look_at)
-        if snapshot.suspended:
-            self.on_gates(tracked.run_id, snapshot)
+        if tracked.gate is not None and tracked.gate.timeout is not None and snapshot.suspended:
+            self.on_gate(tracked.run_id, tracked.gate, snapshot)
         if snapshot.ended:
             tracked.ending = True
             self.on_ended(tracked.run_id, snapshot)

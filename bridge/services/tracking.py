@@ -58,7 +58,7 @@ class Tracked:
             run_id=run.id,
             workflow=run.workflow_name,
             uid=run.workflow_uid,
-            gate=Gate(approval.node, approval.by) if approval else None,
+            gate=Gate(approval.node, approval.by, approval.timeout) if approval else None,
             state=FollowState.from_json(run.state),
             status=run.status,
             since=since,

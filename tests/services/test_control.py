@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from bridge.domain.commands import Verb
@@ -17,6 +15,7 @@ from bridge.domain.errors import (
     NotRetryable,
     NotWaiting,
 )
+from bridge.domain.progress import Gate
 from bridge.domain.runs import RunStatus
 from bridge.ports import AuditFilter
 from bridge.services.control import Actor, Wish
@@ -315,11 +314,9 @@ async def test_an_approval_in_time_is_not_rejected_later(waiting):
     world, run = waiting
     approval = {**DOCUMENT["spec"]["approval"], "timeout": "1h"}
     made = definition(approval=approval)
-    world.store._memory.definitions[made.digest] = made.document
-    record = world.run(run)
-    world.store._memory.runs[run.id] = replace(record, definition_digest=made.digest)
     snapshot = await world.engine.get(run.workflow_name)
-    await world.deadlines.gates_open(run.id, snapshot)
+    waits = Gate(made.spec.approval.node, timeout=made.spec.approval.timeout)
+    world.deadlines.gate_open(run.id, waits, snapshot)
 
     await world.control.decide(wish(run), Verb.APPROVE, {})
     await world.clock.advance(4000)

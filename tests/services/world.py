@@ -98,9 +98,7 @@ class World:
             clock=self.clock,
             on_command=self.commander.take,
         )
-        self.deadlines = Deadlines(
-            store=self.store, actions=self.actions, clock=self.clock, expire=self.control.expire
-        )
+        self.deadlines = Deadlines(store=self.store, clock=self.clock, expire=self.control.expire)
         self.replicas = Replicas(
             store=self.store,
             journal=self.journal,
@@ -137,9 +135,7 @@ class World:
         )
         self.follower.on_lost = lambda run_id: self.spawn(self.endings.lost(run_id))
         self.follower.on_stuck = lambda run_id: self.spawn(self.endings.stuck(run_id))
-        self.follower.on_gates = lambda run_id, snapshot: self.spawn(
-            self.deadlines.gates_open(run_id, snapshot)
-        )
+        self.follower.on_gate = self.deadlines.gate_open
         self.follower.on_stranger = lambda snapshot: (
             self.spawn(self.reopening.look_at(snapshot))
             if self.reopening.is_new(snapshot)
