@@ -49,9 +49,10 @@ class Archive:
 
     def without(self, live: Iterable[Snapshot]) -> list[Snapshot]:
         """What is in the archive only."""
+        if not self.enabled:
+            return []
         uids = {snapshot["metadata"]["uid"] for snapshot in live}
-        kept = self._by_uid if self.enabled else {}
-        return [snapshot for uid, snapshot in kept.items() if uid not in uids]
+        return [snapshot for uid, snapshot in self._by_uid.items() if uid not in uids]
 
     def listed(self) -> list[dict[str, Any]]:
         """All of them as a list of the archive shows them: without nodes, newest first."""
