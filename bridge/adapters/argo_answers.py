@@ -72,10 +72,10 @@ def read_failure(status: int, *, headers: Mapping[str, str], body: bytes) -> Fai
 
 
 def _seconds(text: str) -> int | None:
-    """A Retry-After in seconds, 1 to 60; None for a date."""
+    """A Retry-After in seconds, 60 at most; None for a date."""
     if not (text.isascii() and text.isdigit()):
         return None
-    return min(max(int(text[:9]), 1), _LONGEST_WAIT_SECONDS)
+    return min(int(text[:9]), _LONGEST_WAIT_SECONDS)
 
 
 def frame_failure(frame: Any, *, status: int = 200) -> Failure | None:
