@@ -1,0 +1,231 @@
+"""The processes of one world, as the parent sees them: a zygote, an Argo, and replicas.
+
+Knows how to start, stop, pause and kill them, and starts a killed replica again at once. Must
+not know what they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.crash.points import Aim, draw_aim
+
+Kind = Literal["replica", "argo"]
+_KILLED = -signal.SIGKILL
+_ROOT = Path(__file__).parents[2]
+_LONGEST_LINE = 1 << 20
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Child:
+    """A process that the zygote forked."""
+
+    pid: int
+    ended: asyncio.Future[int]
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal, unless it has ended; whether it was sent."""
+        if self.ended.done():
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        return True
+
+    def kill(self) -> None:
+        """End it at once, also a paused one."""
+        self.signal(signal.SIGKILL)
+
+
+class Zygote:
+    """Forks processes in which the product is imported already."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._orders = 0
+        self._started: dict[int, asyncio.Future[int]] = {}
+        self._ended: dict[int, asyncio.Future[int]] = {}
+
+    async def start(self, kind: Kind, *, env: Mapping[str, str], log: Path) -> Child:
+        """Fork a process of this kind; it has its pid, and need not be ready."""
+        loop = asyncio.get_running_loop()
+        self._orders += 1
+        number = self._orders
+        started, ended = loop.create_future(), loop.create_future()
+        self._started[number], self._ended[number] = started, ended
+        order = {"id": number, "kind": kind, "env": dict(env), "log": str(log)}
+        assert self._process.stdin is not None
+        self._process.stdin.write((json.dumps(order) + "\n").encode())
+        await self._process.stdin.drain()
+        async with asyncio.timeout(10):
+            return Child(await started, ended)
+
+    async def listen(self) -> None:
+        """Take what the zygote says until it ends."""
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            told: dict[str, Any] = json.loads(line)
+            if "pid" in told:
+                self._started.pop(told["id"]).set_result(told["pid"])
+            else:
+                self._ended.pop(told["id"]).set_result(told["ended"])
+
+
+@asynccontextmanager
+async def zygote() -> AsyncIterator[Zygote]:
+    """A zygote; whatever it started is killed at the end of the block."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BRIDGE_", "ARGO_", "COV_", "COVERAGE_", "CRASH_"))
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.crash.zygote",
+        cwd=_ROOT,
+        env=kept,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_LONGEST_LINE,
+    )
+    found = Zygote(process)
+    listening = asyncio.ensure_future(found.listen())
+    try:
+        yield found
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        async with asyncio.timeout(10):
+            await process.wait()
+            await listening
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often what was done to replicas."""
+
+    kills: int = 0
+    pauses: int = 0
+    restarts: int = 0
+
+
+@dataclass(slots=True)
+class Lifetimes:
+    """How long replicas live, in seconds, and how they go; drawn anew for each.
+
+    ``longest`` bounds the wait for the point that was aimed at, from when it takes requests; a
+    share of them dies ``early``, counted from the fork. ``calm`` means no kill at all.
+    ``absence`` is the share of kills after which the replica stays away for ``away`` seconds.
+    """
+
+    shortest: float = 0.15
+    longest: float = 1.2
+    early: float = 0.15
+    start: float = 8.0
+    absence: float = 0.06
+    away: tuple[float, float] = (2.5, 4.0)
+    polite: float = 0.04
+    paused: float = 0.0
+    pause: tuple[float, float] = (1.3, 2.6)
+    calm: bool = False
+
+
+@dataclass(slots=True)
+class Replica:
+    """A place for a replica at one address, filled again each time its process dies."""
+
+    zygote: Zygote
+    url: str
+    env: Mapping[str, str]
+    log: Path
+    rng: random.Random
+    lifetimes: Lifetimes
+    tally: Tally
+    child: Child | None = None
+    crashed: list[str] = field(default_factory=list)
+
+    async def live(self) -> None:
+        """Start it, let it die, start it again; for ever."""
+        while True:
+            calm = self.lifetimes.calm
+            self.child = await self._start(Aim() if calm else draw_aim(self.rng))
+            if calm:
+                await asyncio.shield(self.child.ended)
+                self.crashed.append(f"ended by itself with {self.child.ended.result()}")
+                continue
+            await self._let_die(self.child)
+            if self.rng.random() < self.lifetimes.absence and not self.lifetimes.calm:
+                await asyncio.sleep(self.rng.uniform(*self.lifetimes.away))
+
+    async def _start(self, aim: Aim) -> Child:
+        env = {**self.env, "CRASH_POINT": aim.point, "CRASH_HITS": str(aim.hits)}
+        return await self.zygote.start("replica", env=env, log=self.log)
+
+    async def _let_die(self, child: Child) -> None:
+        times, rng = self.lifetimes, self.rng
+        if rng.random() > times.early:
+            await self._listening(child)
+        longest = rng.uniform(times.shortest, times.longest)
+        await asyncio.wait({child.ended}, timeout=longest)
+        if rng.random() < times.paused and child.signal(signal.SIGSTOP):
+            self.tally.pauses += 1
+            await asyncio.sleep(rng.uniform(*times.pause))
+            child.signal(signal.SIGCONT)
+            await asyncio.wait({child.ended}, timeout=longest / 2)
+        if rng.random() < times.polite and child.signal(signal.SIGTERM):
+            await asyncio.wait({child.ended}, timeout=3)
+        child.signal(signal.SIGKILL)
+        status = await asyncio.shield(child.ended)
+        if status == _KILLED:
+            self.tally.kills += 1
+        elif status == 0:
+            self.tally.restarts += 1
+        else:
+            self.crashed.append(f"ended by itself with {status}")
+            await asyncio.sleep(0.2)
+
+    def kill(self) -> None:
+        """End what runs."""
+        if self.child is not None:
+            self.child.kill()
+
+    async def _listening(self, child: Child) -> None:
+        """Wait until it takes requests, or has died on the way there."""
+        _, _, address = self.url.rpartition("/")
+        host, _, port = address.partition(":")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.lifetimes.start):
+                while not child.ended.done():
+                    try:
+                        _, writer = await asyncio.open_connection(host, int(port))
+                    except OSError:
+                        await asyncio.sleep(0.02)
+                    else:
+                        writer.close()
+                        return
+
+    async def stop(self) -> None:
+        """End it politely; nobody starts it again."""
+        if self.child is not None and self.child.signal(signal.SIGTERM):
+            done, _ = await asyncio.wait({self.child.ended}, timeout=8)
+            if not done:
+                self.crashed.append("did not end within 8 s of SIGTERM")
+                self.child.signal(signal.SIGKILL)
+                await self.child.ended
