@@ -1,0 +1,454 @@
+"""What the PostgreSQL store promises besides: row locks, faults of the connection, notices."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from functools import partial
+
+import psycopg
+import pytest
+
+from bridge.adapters import postgres_session, sql_runs
+from bridge.adapters.postgres import PostgresStore
+from bridge.domain.commands import AuditDraft
+from bridge.domain.errors import LeaseLost, StoreUnavailable
+from bridge.domain.events import log
+from bridge.domain.runs import RunChanges, RunError, RunStatus
+from bridge.ports import AuditFilter, Entry, RunFilter
+from tests.contract.storing import LATER, accept, move, run_id, write
+from tests.domain.making import new_run
+
+BOUND = 20.0
+
+
+@pytest.fixture
+async def pair(postgres_dsn):
+    """Two replicas on one database."""
+    async with (
+        PostgresStore(postgres_dsn, replica="one") as one,
+        PostgresStore(postgres_dsn, replica="two") as two,
+    ):
+        yield one, two
+
+
+@pytest.fixture
+def ask(postgres_dsn):
+    """Ask the database itself, on a connection of its own."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        yield lambda sql, *values: connection.execute(sql, values).fetchall()
+
+
+async def waits_for_a_lock(ask) -> None:
+    """Wait until some connection waits for another one's row."""
+    sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    async with asyncio.timeout(BOUND):
+        while not ask(sql):  # noqa: ASYNC110 - the server cannot call us
+            await asyncio.sleep(0.01)
+
+
+class Held:
+    """A job that keeps its transaction open until it is let go."""
+
+    def __init__(self, work) -> None:
+        self._work = work
+        self._entered, self._go = threading.Event(), threading.Event()
+
+    def __call__(self, session):
+        """Do the work and wait."""
+        answer = self._work(session)
+        self._entered.set()
+        assert self._go.wait(BOUND)
+        return answer
+
+    async def entered(self) -> None:
+        """Wait until the work is done and not committed."""
+        assert await asyncio.to_thread(self._entered.wait, BOUND)
+
+    def let_go(self) -> None:
+        """Let it be committed."""
+        self._go.set()
+
+
+# --- row locks ----------------------------------------------------------------------------------
+
+
+async def test_a_write_waits_for_another_replicas_and_goes_on_from_it(pair, ask):
+    """A change that was asked for meanwhile does not undo the one before."""
+    one, two = pair
+    run = await accept(one)
+    held = Held(partial(sql_runs.append, run.id, Entry(events=(log("a"),)), None, LATER))
+    first = one._write(held)
+    await held.entered()
+    second = write(two, run.id, progress="1/2")
+    await waits_for_a_lock(ask)
+    held.let_go()
+
+    assert (await first).run.last_seq == 2
+    assert (await second).run.last_seq == 2
+    assert (await write(two, run.id, log("b"))).events[0].seq == 3
+
+
+async def test_a_write_that_waited_for_the_end_is_not_made(pair, ask):
+    """The last event stays the last, also against a write of another replica in that moment."""
+    one, two = pair
+    run = await accept(one)
+    changes = RunChanges(status=RunStatus.FAILED, finished_at=LATER, error=RunError("c", "m"))
+    held = Held(partial(sql_runs.append, run.id, Entry(changes), None, LATER))
+    first = one._write(held)
+    await held.entered()
+    second = write(two, run.id, log("late"))
+    await waits_for_a_lock(ask)
+    held.let_go()
+
+    assert await second is None
+    assert await two.run(run.id) == (await first).run
+
+
+async def test_a_write_that_waited_for_a_take_over_is_refused(pair, ask):
+    """The old owner cannot slip a write in while it loses the run."""
+    one, two = pair
+    run = await accept(one)
+    held = Held(partial(sql_runs.claim, two.replica, 9))
+    claimed = two._write(held)
+    await held.entered()
+    late = write(one, run.id, log("late"), fence=run.fence)
+    await waits_for_a_lock(ask)
+    held.let_go()
+
+    with pytest.raises(LeaseLost):
+        await late
+    assert await one.run(run.id) == (await claimed)[0]
+
+
+async def test_who_claims_leaves_alone_what_another_is_claiming(pair):
+    """Replicas that take up a dead one's runs share them without waiting for each other."""
+    one, two = pair
+    await accept(one, 0)
+    await accept(one, 1)
+    for run in (run_id(0), run_id(1)):
+        await one._write(
+            lambda session, run=run: session.change(
+                "UPDATE runs SET owner = 'dead' WHERE id = ?", run
+            )
+        )
+    held = Held(partial(sql_runs.claim, one.replica, 1))
+    first = one._write(held)
+    await held.entered()
+
+    second = await asyncio.wait_for(two.claim(limit=9), timeout=BOUND)
+    held.let_go()
+
+    assert [run.id for run in await first] == [run_id(0)]
+    assert [run.id for run in second] == [run_id(1)]
+
+
+async def test_who_loses_a_race_for_a_key_gets_the_winners_run(pair, ask):
+    """Nobody is told of a fault because another request came first."""
+    one, two = pair
+    new = new_run(run_id(1), key="same")
+    held = Held(partial(sql_runs.accept, new, log("first"), (), one.replica))
+    first = one._write(held)
+    await held.entered()
+    second = asyncio.create_task(two.accept(new_run(run_id(2), key="same"), first=log("second")))
+    await waits_for_a_lock(ask)
+    held.let_go()
+
+    assert (await second).replayed
+    assert (await second).run == (await first).run
+
+
+async def test_who_loses_a_race_for_a_lock_may_wait_for_it(pair, ask):
+    """Of two requests for one thing in the same moment the second queues behind the first."""
+    one, two = pair
+    new = new_run(run_id(1), key="1", lock="thing/a")
+    held = Held(partial(sql_runs.accept, new, log("first"), (), one.replica))
+    first = one._write(held)
+    await held.entered()
+    queued = asyncio.create_task(accept(two, 2, lock="thing/a", may_queue=True))
+    await waits_for_a_lock(ask)
+    held.let_go()
+
+    assert (await first).run.holds_lock
+    assert not (await queued).holds_lock
+
+
+async def test_writes_that_wait_for_each_other_are_both_made(pair):
+    """Two replicas that lock the same runs in another order lose nothing to a deadlock."""
+    for number in (0, 1):
+        await accept(pair[0], number)
+    both = threading.Barrier(2, timeout=BOUND)
+
+    def crossed(first: str, second: str, session) -> None:
+        session.run_to_write(first)
+        with suppress(threading.BrokenBarrierError):
+            both.wait()
+        both.abort()  # the one that has to begin again waits for nobody
+        sql_runs.append(second, Entry(events=(log("x"),)), None, LATER, session)
+
+    await asyncio.gather(
+        pair[0]._write(partial(crossed, run_id(0), run_id(1))),
+        pair[1]._write(partial(crossed, run_id(1), run_id(0))),
+    )
+
+    assert await pair[0].heads([run_id(0), run_id(1)]) == {run_id(0): 2, run_id(1): 2}
+
+
+async def test_a_commit_is_durable_whatever_the_server_is_set_to(postgres_dsn, ask):
+    """A server that was tuned to lose the last commits does not lose the bridge's."""
+    name = psycopg.conninfo.conninfo_to_dict(postgres_dsn)["dbname"]
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+
+    async with PostgresStore(postgres_dsn) as store:
+        rows = await store._write(lambda session: session.rows("SHOW synchronous_commit"))
+
+    assert rows == [{"synchronous_commit": "on"}]
+
+
+# --- the trail ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tampering", ["UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"]
+)
+async def test_the_trail_cannot_be_changed(postgres_dsn, ask, tampering):
+    """Not even with the bridge's own connection can a record be changed or removed."""
+    async with PostgresStore(postgres_dsn) as store:
+        await store.audit(AuditDraft("a", "c", reason="why"), now=LATER)
+        with pytest.raises(StoreUnavailable, match="never changed or removed"):
+            await store._write(lambda session: session.change(tampering))
+
+        assert [r.draft.reason for r in await store.audit_records(AuditFilter())] == ["why"]
+
+
+# --- faults of the connection --------------------------------------------------------------------
+
+
+def cut_all(ask) -> None:
+    """Cut every connection to this database but the test's own."""
+    ask(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+async def test_connections_that_broke_while_idle_are_not_noticed(postgres_dsn, ask):
+    """A restart of the database between two requests costs neither of them."""
+    async with PostgresStore(postgres_dsn) as store:
+        run = await accept(store)
+        await asyncio.gather(*(store.run(run.id) for _ in range(20)))
+        cut_all(ask)
+
+        assert await store.run(run.id) == run
+        cut_all(ask)
+        assert (await write(store, run.id, log("x"))).run.last_seq == 2
+        assert await store.ping() is None
+
+
+async def test_a_connection_that_breaks_in_a_write_makes_it_unknown_once(postgres_dsn):
+    """What may be committed already is never done again by itself: the caller looks first."""
+    begun = []
+
+    def cut(session) -> None:
+        begun.append(1)
+        session.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    async with PostgresStore(postgres_dsn) as store:
+        run = await accept(store)
+        outcomes = await asyncio.gather(
+            write(store, run.id, log("with it")), store._write(cut), return_exceptions=True
+        )
+        found = await store.run(run.id)
+
+        assert [type(outcome) for outcome in outcomes[1:]] == [StoreUnavailable]
+        assert len(begun) == 1
+        assert found.last_seq == (1 if isinstance(outcomes[0], StoreUnavailable) else 2)
+        assert (await write(store, run.id, log("again"))).run.last_seq == found.last_seq + 1
+
+
+async def test_a_server_that_does_not_answer_fails_the_write_in_time(postgres_dsn, monkeypatch):
+    """A database that hangs makes requests fail, not wait for ever; then it goes on."""
+    async with PostgresStore(postgres_dsn) as store:
+        run = await accept(store)
+        monkeypatch.setattr(postgres_session, "_ANSWER_SECONDS", 0.2)
+        hanging = store._write(lambda session: session.rows("SELECT pg_sleep(60)"))
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(hanging, timeout=BOUND)
+        monkeypatch.undo()
+
+        assert (await write(store, run.id, log("on"))).run.last_seq == 2
+
+
+async def test_a_database_that_is_away_is_unavailable_and_comes_back(
+    postgres_server, postgres_dsn, ask
+):
+    """While the database refuses connections requests fail soon; afterwards they are served."""
+    name = psycopg.conninfo.conninfo_to_dict(postgres_dsn)["dbname"]
+    async with PostgresStore(postgres_dsn) as store:
+        run = await accept(store)
+        postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        cut_all(ask)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await write(store, run.id, log("x"))
+        with pytest.raises(StoreUnavailable):
+            await store.run(run.id)
+        postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+        assert await store.run(run.id) == run
+        async with asyncio.timeout(BOUND):
+            while True:
+                with suppress(StoreUnavailable):
+                    appended = await write(store, run.id, log("x"))
+                    break
+                await asyncio.sleep(0.05)
+        assert appended.run.last_seq == 2
+
+
+async def test_text_that_no_row_can_hold_is_the_callers_fault(postgres_dsn):
+    """A line with a NUL is not tried again for ever as if the database were away."""
+    async with PostgresStore(postgres_dsn) as store:
+        run = await accept(store)
+        with pytest.raises(ValueError, match="cannot hold"):
+            await write(store, run.id, log("a\x00b"))
+        assert await store.run(run.id) == run
+
+
+@pytest.mark.parametrize(
+    ("dsn", "told"),
+    [
+        ("postgresql://u:secret%zz@h/d", "no PostgreSQL connection string"),
+        ("nonsense secret", "no PostgreSQL connection string"),
+        ("host=/nowhere user=u password=secret dbname=d", "run store failed"),
+    ],
+)
+async def test_an_address_that_leads_nowhere_says_so_without_its_password(dsn, told):
+    """The operator reads what is wrong, and nobody reads the password in the log."""
+    with pytest.raises(StoreUnavailable, match=told) as refused:
+        async with PostgresStore(dsn):
+            pass
+
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_store_that_is_closed_says_so(postgres_dsn):
+    """A request that comes too late is refused and never waits for ever."""
+    store = PostgresStore(postgres_dsn)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        await accept(store)
+    async with store:
+        await accept(store)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        await accept(store, 1)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        await store.ping()
+
+
+# --- notices ------------------------------------------------------------------------------------
+
+
+async def test_many_changes_are_told_in_few_notices(postgres_dsn):
+    """Telling others costs the database a few notices, however much is written."""
+    payloads: list[str] = []
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection,
+        PostgresStore(postgres_dsn, replica="one") as store,
+    ):
+        await connection.execute("LISTEN bridge_runs")
+        ids = [run_id(number) for number in range(450)]
+        await asyncio.gather(*(accept(store, number) for number in range(450)))
+        for _ in range(20):
+            await asyncio.gather(*(write(store, run_id(n), log("x")) for n in range(20)))
+        told: set[str] = set()
+        async with asyncio.timeout(BOUND):
+            async for notice in connection.notifies():
+                payloads.append(notice.payload)
+                told |= set(notice.payload.split(" ")[1:])
+                if told >= set(ids):
+                    break
+
+    assert told == set(ids)
+    assert {payload.split(" ")[0] for payload in payloads} == {"one"}
+    assert max(len(payload.encode()) for payload in payloads) < 8000
+    assert len(payloads) < 100
+
+
+async def test_a_replica_that_ends_tells_what_it_wrote_last(postgres_dsn):
+    """The last change before a deploy is heard as soon as any other."""
+    async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection:
+        await connection.execute("LISTEN bridge_runs")
+        async with PostgresStore(postgres_dsn, replica="one") as store:
+            run = await accept(store)
+            await write(store, run.id, log("x"))
+            last = await accept(store, 1)
+        heard: set[str] = set()
+        async with asyncio.timeout(BOUND):
+            async for notice in connection.notifies():
+                heard |= set(notice.payload.split(" ")[1:])
+                if last.id in heard:
+                    break
+
+    assert last.id in heard
+
+
+async def test_a_listener_that_was_cut_off_listens_again(pair, ask):
+    """A broken connection makes a stream slower for a moment, not for ever."""
+    one, two = pair
+    heard: set[str] = set()
+    listening = asyncio.create_task(two.listen(heard.add))
+    try:
+        for number in range(2):
+            run = await accept(one, number)
+            async with asyncio.timeout(BOUND):
+                while run.id not in heard:
+                    await write(one, run.id, log("x"))
+                    await asyncio.sleep(0.01)
+            cut_all(ask)
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+
+
+async def test_a_failed_notice_costs_nobody_anything(postgres_dsn, monkeypatch):
+    """A write is good whether or not the others could be told of it, and the next one is told."""
+
+    def refuse() -> None:
+        raise StoreUnavailable
+
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection,
+        PostgresStore(postgres_dsn) as store,
+    ):
+        await connection.execute("LISTEN bridge_runs")
+        monkeypatch.setattr(store, "_open_reader", refuse)
+        run = await accept(store)
+        appended = await write(store, run.id, status=RunStatus.SUBMITTING)
+        while store._notices._changed:  # noqa: ASYNC110 - nothing tells of what was not told
+            await asyncio.sleep(0)
+        monkeypatch.undo()
+        later = await accept(store, 1)
+        async with asyncio.timeout(BOUND):
+            async for notice in connection.notifies(stop_after=1):
+                assert notice.payload.split(" ")[1:] == [later.id]
+
+    assert appended.run.status is RunStatus.SUBMITTING
+
+
+async def test_a_full_queue_of_one_replica_is_one_commit(pair, ask):
+    """Hundreds of writes at once cost the database few commits."""
+    one, _ = pair
+    run = await accept(one)
+    held = Held(lambda session: session.rows("SELECT 1"))
+    first = one._write(held)
+    await held.entered()
+    pending = [write(one, run.id, log(str(n))) for n in range(300)]
+    before = ask("SELECT pg_current_xact_id()::text::bigint")[0][0]
+    held.let_go()
+    await asyncio.gather(first, *pending)
+
+    assert ask("SELECT pg_current_xact_id()::text::bigint")[0][0] - before < 30
+    assert (await move(one, run, RunStatus.FAILED)).last_seq == 301
+    assert await one.runs(RunFilter(status=RunStatus.ACCEPTED)) == []
