@@ -41,7 +41,8 @@ class PostgresServer:
     def database(self, *, migrated: bool = True) -> Iterator[str]:
         """The address of a new, empty database, which is removed at the end."""
         name = f"bridge_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE if migrated else 'template0'}")
+        template = _TEMPLATE if migrated else "template0"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         try:
             yield self.dsn(name)
         finally:
