@@ -26,7 +26,9 @@ STORES: tuple[Store, ...] = ("sqlite", "postgres")
 class Order:
     """How much chaos is wanted: every draw comes from ``seed``.
 
-    ``patience`` is the longest time of a world before all is to be quiet, in seconds.
+    ``patience`` is the longest time of a world before all is to be quiet, and ``quiet`` the
+    longest until it is, in seconds; ``per_world`` the kills of one world, by default as many as
+    suit its store.
     """
 
     seed: str
@@ -34,6 +36,9 @@ class Order:
     stores: tuple[Store, ...] = STORES
     mutation: str = ""
     patience: float = 150.0
+    quiet: float = 45.0
+    per_world: int | None = None
+    until_violated: bool = False
     at_once: int = 8
 
 
@@ -120,8 +125,9 @@ async def _worlds(
         plan = Plan(
             seed=f"{order.seed}/{store}/{number}",
             store=store,
-            kills=min(_KILLS_PER_WORLD[store], wanted - kills),
+            kills=min(order.per_world or _KILLS_PER_WORLD[store], wanted - kills),
             longest=order.patience,
+            quiet=order.quiet,
             mutation=order.mutation,
             at_once=order.at_once,
         )
@@ -132,3 +138,5 @@ async def _worlds(
         last = outcome.tally.kills
         kills += last
         yield outcome
+        if order.until_violated and outcome.violations:
+            return

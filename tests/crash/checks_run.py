@@ -142,12 +142,15 @@ def a_key_is_one_run(evidence: Evidence) -> Iterator[Violation]:
 def _answers(evidence: Evidence, stored: Mapping[str, RunRow]) -> Iterator[Violation]:
     """Answers under a key never go back to an earlier attempt, nor give another input's run."""
     latest: dict[str, tuple[float, int]] = {}
+    known: dict[tuple[str, int], str] = {}
     for answer in sorted(evidence.history.submissions, key=lambda one: one.began):
         run = stored.get(answer.run or "")
         if run is None:
             continue
         if json.loads(answer.input) != run.input:
             yield Violation("j", run.id, f"{answer.key} with {answer.input} gave another's run")
+        if known.setdefault((answer.key, run.attempt), run.id) != run.id:
+            yield Violation("j", run.id, f"{answer.key} gave another run before")
         ended, attempt = latest.get(answer.key, (0.0, 0))
         if answer.began > ended and run.attempt < attempt:
             yield Violation("j", run.id, f"{answer.key} gave attempt {attempt} before")

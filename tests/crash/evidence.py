@@ -198,7 +198,7 @@ def read_store(database: Path | str) -> Stored:
     tables = _sqlite(database) if isinstance(database, Path) else _postgres(database)
     return Stored(
         runs=tuple(map(_run, tables["runs"])),
-        events=tuple(map(_event, tables["events"])),
+        events=tuple(sorted(map(_event, tables["events"]), key=lambda e: (e.run, e.seq))),
         commands=tuple(map(_command, tables["commands"])),
         audit=tuple(
             AuditRow(row["action"], row["run_id"], row["outcome"]) for row in tables["audit"]

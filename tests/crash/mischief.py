@@ -2,7 +2,8 @@
 
 Knows the fault routes of the embedded Argo (docs/reference/local-argo-faults.md) and the moods of
 the catalog. Nothing here breaks what the bridge is told of Argo: ended workflows stay for as long
-as ``BRIDGE_ARGO_TTL_SECONDS`` says, and their pods with them.
+as ``BRIDGE_ARGO_TTL_SECONDS`` says, and their pods with them, and no call is carried out later
+than that.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import httpx
 
 from tests.crash.catalog import FakeCatalog, Mood
 
-TTL_SECONDS = 3.0
-_VANISH = {"fault": "vanish", "seconds": [TTL_SECONDS, TTL_SECONDS + 1.5], "chance": 0.5}
+TTL_SECONDS = 2.0
+_VANISH = {"fault": "vanish", "seconds": [TTL_SECONDS, TTL_SECONDS + 1.0], "chance": 0.5}
 _CONTROL = ["stop", "terminate", "set", "retry"]
 _UNARY: tuple[Mapping[str, Any], ...] = (
     {"route": "create", "fault": "cut-after", "chance": 0.5},

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from tests.crash.points import Aim, draw_aim
 
 Kind = Literal["replica", "argo"]
+CREATE = "engine.create"
 _KILLED = -signal.SIGKILL
 _ROOT = Path(__file__).parents[2]
 _LONGEST_LINE = 1 << 20
@@ -132,15 +133,18 @@ class Lifetimes:
 
     ``longest`` bounds the wait for the point that was aimed at, from when it takes requests; a
     share of them dies ``early``, counted from the fork. ``calm`` means no kill at all.
-    ``absence`` is the share of kills after which the replica stays away for ``away`` seconds.
+    ``absence`` is the share of kills after which the replica stays away for ``away`` seconds,
+    long enough for Argo to remove what has ended; ``in_doubt`` the same for replicas that were
+    to die around a creation.
     """
 
     shortest: float = 0.15
     longest: float = 1.2
     early: float = 0.15
     start: float = 8.0
-    absence: float = 0.06
-    away: tuple[float, float] = (2.5, 4.0)
+    absence: float = 0.04
+    in_doubt: float = 0.4
+    away: tuple[float, float] = (3.0, 4.5)
     polite: float = 0.04
     paused: float = 0.0
     pause: tuple[float, float] = (1.3, 2.6)
@@ -164,15 +168,17 @@ class Replica:
     async def live(self) -> None:
         """Start it, let it die, start it again; for ever."""
         while True:
-            calm = self.lifetimes.calm
-            self.child = await self._start(Aim() if calm else draw_aim(self.rng))
-            if calm:
+            aim = Aim() if self.lifetimes.calm else draw_aim(self.rng)
+            self.child = await self._start(aim)
+            if not aim.point:
                 await asyncio.shield(self.child.ended)
                 self.crashed.append(f"ended by itself with {self.child.ended.result()}")
                 continue
             await self._let_die(self.child)
-            if self.rng.random() < self.lifetimes.absence and not self.lifetimes.calm:
-                await asyncio.sleep(self.rng.uniform(*self.lifetimes.away))
+            times = self.lifetimes
+            share = times.in_doubt if aim.point.startswith(CREATE) else times.absence
+            if self.rng.random() < share and not times.calm:
+                await asyncio.sleep(self.rng.uniform(*times.away))
 
     async def _start(self, aim: Aim) -> Child:
         env = {**self.env, "CRASH_POINT": aim.point, "CRASH_HITS": str(aim.hits)}

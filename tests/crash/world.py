@@ -41,7 +41,6 @@ from tests.crash.scenarios import People
 
 Store = Literal["sqlite", "postgres"]
 _ACTIONS = Path(__file__).parent / "actions"
-_QUIET_SECONDS = 45.0
 _LEASE_SECONDS = 1
 
 
@@ -53,6 +52,7 @@ class Plan:
     store: Store
     kills: int
     longest: float
+    quiet: float = 45.0
     mutation: str = ""
     at_once: int = 8
 
@@ -128,7 +128,7 @@ class World:
     async def _quiet(self) -> None:
         """Wait until everybody has what they wanted; what has not come then never comes."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_QUIET_SECONDS):
+            async with asyncio.timeout(self.plan.quiet):
                 while self.people.under_way:
                     await asyncio.wait(self.people.under_way)
                 while await self._open_runs():  # noqa: ASYNC110 - it is asked over HTTP
@@ -254,7 +254,7 @@ def _lifetimes(plan: Plan) -> Lifetimes:
     """Two replicas live longer: whoever takes over must wait for a lease to run out."""
     if plan.store == "sqlite":
         return Lifetimes()
-    return replace(Lifetimes(), shortest=0.5, longest=3.2, absence=0.04, paused=0.2)
+    return replace(Lifetimes(), shortest=0.5, longest=3.2, absence=0.02, in_doubt=0.1, paused=0.2)
 
 
 def _environment(
