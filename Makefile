@@ -11,7 +11,7 @@ NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench lock chromium postgres coverage clean
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos lock chromium postgres coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -119,6 +119,9 @@ contracts: .venv/.dev
 
 bench: .venv/.dev ## measurements, each beside its target
 	@.venv/bin/python -m tests.bench
+
+chaos: .venv/.dev postgres ## kill replicas at random points; SEED= replays, KILLS= how many, STORE= which
+	@.venv/bin/python -m tests.crash
 
 lock: ## compile requirements/*.txt again, without addresses
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
