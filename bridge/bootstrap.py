@@ -11,7 +11,7 @@ import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -197,6 +197,7 @@ class Bridge:
             tell=lambda run_id, pod, cursor, lines: follower.tell_lines(
                 run_id, pod=pod, cursor=cursor, lines=lines
             ),
+            read_out=lambda run_id, number: follower.read_out(run_id, number=number),
             at_once=settings.argo_log_streams,
         )
         endings = Endings(
@@ -390,7 +391,7 @@ async def open_bridge(
         yield Bridge(settings, adapters)
 
 
-def store_of(settings: Settings) -> SqliteStore | PostgresStore:
+def store_of(settings: Settings) -> AbstractAsyncContextManager[RunStore]:
     """The store that the settings name, not yet open."""
     replica = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
     address = settings.postgres()

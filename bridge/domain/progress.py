@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge.domain.events import EventDraft, duration
@@ -38,16 +38,20 @@ class FollowState:
     """Node id → (phase, startedAt) as last told."""
     logs: Mapping[str, str] = field(default_factory=dict)
     """Pod → timestamp of its last line told."""
+    read: frozenset[str] = frozenset()
+    """The numbers of the nodes whose pods have nothing more to tell."""
 
     def to_json(self) -> dict[str, Any]:
         """For the store."""
-        return {"nodes": {key: list(value) for key, value in self.nodes.items()}, "logs": self.logs}
+        nodes = {key: list(value) for key, value in self.nodes.items()}
+        return {"nodes": nodes, "logs": self.logs, "read": sorted(self.read)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FollowState:
         """From the store."""
         nodes = {key: (item[0], item[1]) for key, item in value.get("nodes", {}).items()}
-        return cls(nodes=nodes, logs=dict(value.get("logs", {})))
+        read = frozenset(value.get("read", ()))
+        return cls(nodes=nodes, logs=dict(value.get("logs", {})), read=read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,9 @@ def advance(state: FollowState, snapshot: Snapshot, *, gate: Gate | None = None)
         for node in moved
         if (event := _event(node, snapshot, gate=gate, before=state.nodes.get(node.id)))
     )
-    return Advance(FollowState(nodes=nodes, logs=state.logs), events, tuple(moved))
+    # A node that began again, or was open, may have more to tell.
+    read = state.read - {node.number for node in moved}
+    return Advance(replace(state, nodes=nodes, read=read), events, tuple(moved))
 
 
 def _moved(state: FollowState, snapshot: Snapshot) -> list[Node]:

@@ -29,6 +29,11 @@ class Node:
     raw: Mapping[str, Any]
 
     @property
+    def number(self) -> str:
+        """The end of the id, which alone tells it from the workflow's other nodes."""
+        return self.id.rpartition("-")[2]
+
+    @property
     def id(self) -> str:
         """Unique in the workflow: ``<workflow>-<fnv32a(name)>``, or its name for the root."""
         return str(self.raw.get("id", ""))

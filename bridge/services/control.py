@@ -24,7 +24,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import EventDraft, log
 from bridge.domain.inputs import InputSchema, forbidden_text
-from bridge.domain.runs import Run, RunChanges, RunStatus
+from bridge.domain.runs import Acceptance, Run, RunChanges, RunStatus
 from bridge.domain.workflows import Node
 from bridge.ports import Catalog, Clock, Commanded, Entry, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
@@ -176,14 +176,17 @@ class Control:
 
     async def _may_decide(self, run: Run, actor: Actor, approval: Approval | None) -> None:
         if approval is None:
-            return
+            raise Forbidden(
+                "The action names nobody who may decide here; add spec.approval to its "
+                "definition, or go on in Argo."
+            )
         if approval.not_requester and actor.name == (run.user or run.caller):
             raise Forbidden("Whoever asked for a run cannot decide on it; somebody else has to.")
         if not approval.by:
             return
         whom = " or ".join(approval.by)
         allowed = {_full(ref) for ref in approval.by}
-        if {actor.caller, actor.user} & (allowed | set(approval.by)):
+        if actor.caller in approval.by or (actor.user or "").lower() in allowed:
             return
         if actor.user is None:
             raise Forbidden(f"The approval is for {whom}; the token names no person.")
@@ -197,8 +200,8 @@ class Control:
 
     # --- trying again ----------------------------------------------------------------------
 
-    async def retry(self, wish: Wish, mode: RetryMode) -> Run:
-        """Try a run again that ended badly; gives the next attempt, which may be there already.
+    async def retry(self, wish: Wish, mode: RetryMode) -> Acceptance:
+        """Try a run again that ended badly: the next attempt, which may be there already.
 
         ``attempt`` makes a workflow anew; ``workflow`` lets Argo run the failed steps of the
         same one again.
@@ -211,7 +214,7 @@ class Control:
         """
         run = await self._store.run(wish.run_id)
         if run.superseded_by is not None:
-            return await self._store.run(run.superseded_by)
+            return Acceptance(await self._store.run(run.superseded_by), replayed=True)
         if not run.finished or run.status is RunStatus.SUCCEEDED:
             raise NotRetryable(f"Run {run.id} is {run.status}; only what ended badly is retried.")
         if mode == "workflow" and run.workflow_uid is None:
@@ -280,9 +283,9 @@ def _because(reason: str) -> str:
 
 
 def _full(ref: str) -> str:
-    """The full form of an entity reference; services have none."""
+    """The full form of an entity reference as the catalog compares it; services have none."""
     try:
-        return str(EntityRef.parse(ref))
+        return str(EntityRef.parse(ref)).lower()
     except ValueError:
         return ref
 

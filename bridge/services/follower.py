@@ -28,7 +28,7 @@ from bridge.ports import Chance, Clock, RunStore, WatchEvent, WorkflowEngine
 from bridge.services.backoff import Backoff
 from bridge.services.journal import Journal
 from bridge.services.tasks import Tasks
-from bridge.services.tracking import Lines, Tracked
+from bridge.services.tracking import Item, Lines, ReadOut, Tracked
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +110,12 @@ class Follower:
         if tracked is not None:
             self._offer(tracked, Lines(pod, cursor, tuple(lines)))
 
+    def read_out(self, run_id: str, *, number: str) -> None:
+        """Note that the pod of a node has nothing more to tell."""
+        tracked = self._tracked.get(run_id)
+        if tracked is not None:
+            self._offer(tracked, ReadOut(number))
+
     def cursor(self, run_id: str, *, pod: str) -> str:
         """The time of the last line told of *pod*; empty if none was."""
         tracked = self._tracked.get(run_id)
@@ -185,7 +191,7 @@ class Follower:
                 self.on_stranger(stranger)
         for tracked in tuple(self._tracked.values()):
             snapshot = there.get(tracked.workflow)
-            if snapshot is not None:
+            if snapshot is not None and not tracked.is_foreign(snapshot):
                 self._offer(tracked, snapshot)
             elif tracked.uid is not None and not tracked.ending:
                 self._tasks.spawn(self._look_up(tracked), name=f"look-up {tracked.run_id}")
@@ -230,7 +236,7 @@ class Follower:
 
     # --- one commit after the other ----------------------------------------------------------
 
-    def _offer(self, tracked: Tracked, item: Snapshot | Lines) -> None:
+    def _offer(self, tracked: Tracked, item: Item) -> None:
         tracked.inbox.append(item)
         self._proceed(tracked)
 
@@ -239,6 +245,11 @@ class Follower:
             item = tracked.inbox.popleft()
             if isinstance(item, Lines):
                 self._tell(tracked, item)
+            elif isinstance(
+                item, ReadOut
+            ):  # stored with the next commit: to read again is harmless
+                read = tracked.state.read | {item.number}
+                tracked.state = replace(tracked.state, read=read)
             elif not tracked.ending and not tracked.overtaken(item):
                 self._apply(tracked, item)
         if not tracked.writing:

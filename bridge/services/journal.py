@@ -17,6 +17,8 @@ from bridge.domain.events import EventDraft, Level, done, log
 from bridge.domain.runs import Run, RunChanges, RunError, RunStatus
 from bridge.ports import Appended, Clock, Commanded, Entry, RunStore, Subscriber
 
+_LATELY = 10
+
 
 class Journal:
     """Writes events and changes of runs durably, then publishes them."""
@@ -130,3 +132,14 @@ class Journal:
     async def say(self, run_id: str, message: str, *, level: Level = "info") -> Run | None:
         """Add one line of the bridge's own."""
         return await self.write(run_id, log(message, level=level))
+
+    async def say_once(self, run: Run, message: str, *, level: Level = "info") -> None:
+        """Add a line unless it is among the last ones: an earlier owner may have said it."""
+        if not await self.said(run, message):
+            await self.say(run.id, message, level=level)
+
+    async def said(self, run: Run, message: str) -> bool:
+        """Whether the run's last events have this line."""
+        after = max(run.last_seq - _LATELY, 0)
+        latest = await self._store.events(run.id, after=after, limit=2 * _LATELY)
+        return any(event.draft.message == message for event in latest)

@@ -24,12 +24,14 @@ _log = logging.getLogger(__name__)
 
 _GRACE = 1.5
 """Argo sends lines once a second (argo-recordings, section 7): the last ones come after the end."""
-_TAIL = 20
 _MOST_LINES = 2_000
+_TRIES = 8
+"""How often a pod's last lines are asked for; a pod may be gone, Argo may be away."""
 _REMEMBER_SECONDS = 60.0
 
 Cursor = Callable[[str, str], str]
 Tell = Callable[[str, str, str, list[EventDraft]], None]
+ReadOut = Callable[[str, str], None]
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class _Tail:
     workflow: str
     pod: str
     step: str
+    number: str
     template: tuple[str, str]
     """The WorkflowTemplate and the step's own template in it."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,6 +64,7 @@ class PodLogs:
         tasks: Tasks,
         cursor: Cursor,
         tell: Tell,
+        read_out: ReadOut,
         at_once: int = 16,
     ) -> None:
         self._engine = engine
@@ -69,31 +73,34 @@ class PodLogs:
         self._tasks = tasks
         self._cursor = cursor
         self._tell = tell
+        self._read_out = read_out
         self._slots = asyncio.Semaphore(at_once)
         self._tails: dict[str, dict[str, _Tail]] = {}
         self._silent: dict[str, tuple[float, frozenset[str]]] = {}
 
     def nodes_changed(self, run_id: str, snapshot: Snapshot, nodes: Iterable[Node]) -> None:
-        """Begin with pods that run or failed; let those that ended run out."""
+        """Begin with pods that have started; let those that ended run out.
+
+        Snapshots are coalesced: a node may be seen at its end for the first time.
+        """
         for node in nodes:
             if node.type != "Pod":
                 continue
             tails = self._tails.setdefault(run_id, {})
             tail = tails.get(node.id)
             pod = snapshot.pod_name(node)
-            speaks = node.phase == "Running" or node.failed
-            if tail is None and (speaks or self._cursor(run_id, pod)):  # begun before a restart
+            if tail is None and (node.phase == "Running" or node.ended):
                 name = node.label(snapshot.name)
                 step = name.rpartition("(")[0] if node.retried else name
                 template = (snapshot.template, node.template)
-                tail = _Tail(run_id, snapshot.name, pod, step, template)
+                tail = _Tail(run_id, snapshot.name, pod, step, node.number, template)
                 tails[node.id] = tail
                 tail.task = self._tasks.spawn(self._read(tail), name=f"logs {tail.pod}")
             if tail is not None and node.ended:
                 tail.failed = node.failed
                 tail.ended.set()
 
-    async def drain(self, run_id: str, *, within: float = 5.0) -> Mapping[str, str]:
+    async def drain(self, run_id: str, *, within: float = 30.0) -> Mapping[str, str]:
         """Wait until the run's pods are read, and give the last line of each node."""
         tails = self._tails.pop(run_id, {})
         tasks = [tail.task for tail in tails.values() if tail.task is not None]
@@ -106,25 +113,26 @@ class PodLogs:
         return {node_id: tail.last_line for node_id, tail in tails.items() if tail.last_line}
 
     async def _read(self, tail: _Tail) -> None:
-        if await self._is_silent(*tail.template):
-            return
-        late = self._slots.locked()
+        if not await self._is_silent(*tail.template):
+            async with self._slots:
+                await self._read_to_the_end(tail)
+        self._read_out(tail.run_id, tail.number)
+
+    async def _read_to_the_end(self, tail: _Tail) -> None:
+        """Follow the pod while it runs, then read what is left."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=5.0)
-        async with self._slots:
-            if late and tail.ended.is_set() and not tail.failed:
-                return  # it waited its turn and went well: not worth a stream
-            while True:
-                follow = not tail.ended.is_set()
-                try:
-                    await self._stream(tail, follow=follow)
-                except BridgeError as error:
-                    _log.info(
-                        "pod log interrupted", extra={"pod": tail.pod, "reason": error.detail}
-                    )
+        tries = 0
+        while tries < _TRIES:
+            follow = not tail.ended.is_set()
+            tries += not follow
+            try:
+                await self._stream(tail, follow=follow)
                 if not follow:
                     return
-                if not tail.ended.is_set():
-                    await backoff.wait()
+            except BridgeError as error:
+                _log.info("pod log interrupted", extra={"pod": tail.pod, "reason": error.detail})
+            if not follow or not tail.ended.is_set():
+                await backoff.wait()
 
     async def _is_silent(self, workflow_template: str, step: str) -> bool:
         """Whether a step's pods have nothing to say; asked of Argo once a minute."""
@@ -155,9 +163,9 @@ class PodLogs:
         await self._clock.sleep(_GRACE)
 
     async def _lines(self, tail: _Tail, *, follow: bool) -> None:
-        last = None if follow else _TAIL if tail.failed else _MOST_LINES
+        most = None if follow else _MOST_LINES
         async with self._engine.logs(
-            tail.workflow, pod=tail.pod, follow=follow, tail=last
+            tail.workflow, pod=tail.pod, follow=follow, tail=most
         ) as batches:
             async for batch in batches:
                 self._tell_batch(tail, batch)

@@ -76,17 +76,18 @@ class Registrar:
         run = await self._store.run(run_id)
         try:
             if not run.finished:
-                await self._attempt(run, quiet=bool(told))
+                await self._attempt(run)
         except EntityConflict as error:
             await self._journal.end(run, status=RunStatus.FAILED, error=RunError.of(error))
         except (CatalogUnavailable, CatalogRejected) as error:
             if error.detail != told:
                 again = f"{error.detail}; registration is tried again"
-                await self._journal.say(run_id, again, level="warn")
+                run = await self._store.run(run_id)
+                await self._journal.say_once(run, again, level="warn")
             return error.detail
         return None
 
-    async def _attempt(self, run: Run, *, quiet: bool) -> None:
+    async def _attempt(self, run: Run) -> None:
         definition = await self._actions.definition_of(run)
         url = self._engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
         facts = WorkflowFacts(url=url, outputs=run.state.get(WORKFLOW_OUTPUTS))
@@ -95,33 +96,32 @@ class Registrar:
         if entity is None or definition.spec.catalog is None:
             await self._journal.end(run, status=RunStatus.SUCCEEDED)
         elif definition.spec.catalog.mode == "remove":
-            await self._remove(run, entity, quiet=quiet)
+            await self._remove(run, entity)
         else:
-            await self._upsert(run, entity, quiet=quiet)
+            await self._upsert(run, entity)
 
-    async def _upsert(self, run: Run, entity: EntityDocument, *, quiet: bool) -> None:
+    async def _upsert(self, run: Run, entity: EntityDocument) -> None:
         if self._catalog is None:
             line = f"no Backstage catalog is configured; {entity.path} serves {entity.ref}"
         else:
             await self._refuse_foreign(self._catalog, entity.ref)
             line = f"● registering {entity.ref} in the catalog"
         # The document is served in one commit with the line that says so.
-        served = Entry(events=() if quiet else (log(line),), keeps=entity)
-        await self._journal.write(run.id, entry=served)
+        told = () if await self._journal.said(run, line) else (log(line),)
+        await self._journal.write(run.id, entry=Entry(events=told, keeps=entity))
         if self._catalog is not None:
             await self._show(self._catalog, run, entity)
         registered = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(registered, status=RunStatus.SUCCEEDED)
 
-    async def _refuse_foreign(self, catalog: Catalog, ref: EntityRef) -> bool:
-        """Whether the catalog shows *ref*; raises if it is not ours to change."""
+    async def _refuse_foreign(self, catalog: Catalog, ref: EntityRef) -> None:
+        """Raise EntityConflict if the catalog shows a *ref* that is not ours to change."""
         shown = await catalog.entity(ref)
         if shown is not None and not catalog.owns(shown):
             raise EntityConflict(
                 f"The work is done, but the catalog already has a {ref} that the bridge did not "
                 "make; rename or remove that entity, then ask again."
             )
-        return shown is not None
 
     async def _show(self, catalog: Catalog, run: Run, entity: EntityDocument) -> None:
         started = self._clock.monotonic()
@@ -148,24 +148,28 @@ class Registrar:
                 await catalog.register(entity)
         self._base_registered = True
 
-    async def _remove(self, run: Run, entity: EntityDocument, *, quiet: bool) -> None:
+    async def _remove(self, run: Run, entity: EntityDocument) -> None:
         """Take the document out of the catalog; succeeded means that it shows it no more."""
-        if self._catalog is not None and await self._refuse_foreign(self._catalog, entity.ref):
-            if not quiet:
-                await self._journal.say(run.id, f"● removing {entity.ref} from the catalog")
+        if self._catalog is not None:
+            await self._refuse_foreign(self._catalog, entity.ref)
+        line = f"● removing {entity.ref} from the catalog"
+        told = () if await self._journal.said(run, line) else (log(line),)
+        await self._journal.write(run.id, entry=Entry(events=told, drops=entity.ref))
+        if self._catalog is not None:
             await self._catalog.unregister(entity)
-            deadline = self._clock.monotonic() + self._visible_within
-            while await self._catalog.entity(entity.ref) is not None:
-                if self._clock.monotonic() > deadline:
-                    raise CatalogUnavailable(
-                        f"The catalog still shows {entity.ref} after "
-                        f"{duration(self._visible_within)}"
-                    )
-                await self._clock.sleep(0.25)
-        left = log(f"✓ {entity.ref} has left the catalog")
-        await self._journal.write(run.id, entry=Entry(events=(left,), drops=entity.ref))
+            await self._until_gone(self._catalog, entity.ref)
+        await self._journal.say(run.id, f"✓ {entity.ref} has left the catalog")
         removed = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(removed, status=RunStatus.SUCCEEDED)
+
+    async def _until_gone(self, catalog: Catalog, ref: EntityRef) -> None:
+        deadline = self._clock.monotonic() + self._visible_within
+        while await catalog.entity(ref) is not None:
+            if self._clock.monotonic() > deadline:
+                raise CatalogUnavailable(
+                    f"The catalog still shows {ref} after {duration(self._visible_within)}"
+                )
+            await self._clock.sleep(0.25)
 
     async def serve_base_entities(self) -> None:
         """Make the documents that are no run's available at their addresses."""

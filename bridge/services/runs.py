@@ -149,7 +149,7 @@ class Runs:
         """How far a reader has come. Raises RunUnknown."""
         return await self._store.acknowledged(run_id, reader=reader)
 
-    async def again(self, run: Run, *, by: AuditDraft, takes_over: bool) -> Run:
+    async def again(self, run: Run, *, by: AuditDraft, takes_over: bool) -> Acceptance:
         """The next attempt of an ended run: a new workflow, or on with the one it had.
 
         Raises like :meth:`accept`.
@@ -165,7 +165,7 @@ class Runs:
         new = self._new_run(request)
         if takes_over:
             new = replace(new, takes_over=run)
-        return (await self._accept(new, by)).run
+        return await self._accept(new, by)
 
 
 def _first_line(new: NewRun) -> str:

@@ -114,7 +114,7 @@ class Submitter:
         reason = _waiting(error)
         try:
             if reason != told:
-                await self._journal.say(run.id, reason, level="warn")
+                await self._journal.say_once(run, reason, level="warn")
         except StoreUnavailable:
             return told
         return reason
@@ -146,7 +146,8 @@ class Submitter:
                 break
             if before.id != told:
                 told = before.id
-                await self._journal.say(run.id, f"⏸ waiting for run {told}, which has {run.lock}")
+                waits = f"⏸ waiting for run {told}, which has {run.lock}"
+                await self._journal.say_once(run, waits)
             await backoff.wait()
             run = await self._store.run(run.id)
         return run

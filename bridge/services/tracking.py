@@ -26,6 +26,16 @@ class Lines:
     drafts: tuple[EventDraft, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadOut:
+    """A pod has nothing more to tell; what it told before is stored when this is its turn."""
+
+    number: str
+
+
+Item = Snapshot | Lines | ReadOut
+
+
 @dataclass(slots=True)
 class Tracked:
     """What is in memory of one open run.
@@ -47,7 +57,7 @@ class Tracked:
     unseen: bool = True
     """Whether the workflow has not been seen since we took up what is stored."""
     writing: bool = False
-    inbox: deque[Snapshot | Lines] = field(default_factory=deque)
+    inbox: deque[Item] = field(default_factory=deque)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -76,13 +86,13 @@ class Tracked:
         self.unseen = True
         self.inbox = deque(item for item in self.inbox if not self._has_told(item))
 
-    def _has_told(self, item: Snapshot | Lines) -> bool:
+    def _has_told(self, item: Item) -> bool:
         told = self.state.logs.get(item.pod, "") if isinstance(item, Lines) else ""
         return isinstance(item, Lines) and bool(told) and item.cursor <= told
 
     def drop_snapshots(self) -> None:
         """Forget the snapshots that wait: a newer one is about to be fetched."""
-        self.inbox = deque(item for item in self.inbox if isinstance(item, Lines))
+        self.inbox = deque(item for item in self.inbox if not isinstance(item, Snapshot))
 
     def cursor(self, pod: str) -> str:
         """The time of the last line of *pod* that was told or waits to be; empty if none."""
@@ -98,8 +108,11 @@ class Tracked:
 
         The answer to a creation has no phase, and the watch may be faster than it.
         """
-        foreign = self.uid is not None and snapshot.uid != self.uid
-        return foreign or bool(self.phase and not snapshot.phase)
+        return self.is_foreign(snapshot) or bool(self.phase and not snapshot.phase)
+
+    def is_foreign(self, snapshot: Snapshot) -> bool:
+        """Whether somebody has made another workflow under the name."""
+        return self.uid is not None and snapshot.uid != self.uid
 
     def to_look_at(self, snapshot: Snapshot, changed: Iterable[Node]) -> tuple[Node, ...]:
         """The nodes whose pods may have something to say.
@@ -113,6 +126,9 @@ class Tracked:
             node
             for node in snapshot.nodes
             if node.id not in known
-            and (node.phase == "Running" or (snapshot.ended and node.failed))
+            and (
+                (node.type == "Pod" and node.started and node.number not in self.state.read)
+                or (snapshot.ended and node.failed)
+            )
         )
         return (*changed, *taken_up)

@@ -64,7 +64,6 @@ def routes(parts: Parts) -> list[Route]:
     )
     commands = CommandsApi(
         control=parts.control,
-        runs=parts.runs,
         commands_of=parts.store.commands,
         url_of=parts.url_of,
         max_body=parts.max_body,

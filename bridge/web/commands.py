@@ -16,7 +16,6 @@ from bridge.domain.commands import Verb
 from bridge.domain.errors import Draining
 from bridge.domain.runs import Run
 from bridge.services.control import Actor, Control, Wish
-from bridge.services.runs import Runs
 from bridge.web.addresses import run_address
 from bridge.web.answers import read_body
 from bridge.web.api import CommandsOf, UrlOf
@@ -35,14 +34,12 @@ class CommandsApi:
         self,
         *,
         control: Control,
-        runs: Runs,
         commands_of: CommandsOf,
         url_of: UrlOf,
         max_body: int,
         draining: Callable[[], bool],
     ) -> None:
         self._control = control
-        self._runs = runs
         self._commands_of = commands_of
         self._url_of = url_of
         self._max_body = max_body
@@ -75,10 +72,9 @@ class CommandsApi:
         if self._draining():
             raise Draining(retry_after=2)
         body = await self._body(request, RetryBody)
-        before = await self._runs.get(path_text(request, "run_id"))
-        run = await self._control.retry(_wish(request, body), body.mode)
+        next_one = await self._control.retry(_wish(request, body), body.mode)
         return self._answer(
-            run, under_way=before.superseded_by is None, location=run_address(run.id)
+            next_one.run, under_way=not next_one.replayed, location=run_address(next_one.run.id)
         )
 
     async def _decide(

@@ -208,6 +208,16 @@ async def test_what_the_approver_fills_in_reaches_the_gate(world: World):
     assert outputs == {"size": "large", "note": "none"}
 
 
+async def test_a_gate_that_the_definition_does_not_name_is_nobodys_here(world: World):
+    """Who may open a gate is the platform team's to say; the bridge lets nobody guess."""
+    run = await world.ask()
+    world.engine.show(run.workflow_name, node("pause", "Suspend"))
+    await world.clock.settle()
+
+    with pytest.raises(Forbidden, match=r"add spec\.approval"):
+        await world.control.decide(wish(run), Verb.APPROVE, {})
+
+
 async def test_a_run_without_an_open_gate_waits_for_nobody(world: World):
     """Approving what does not wait is refused with where the run stands."""
     run = await world.ask()
@@ -361,7 +371,7 @@ async def test_a_failed_run_is_tried_again_as_a_new_attempt(world: World):
     """Retry gives another run with another workflow, and the old one points to it."""
     run = await failed(world)
 
-    again = await world.control.retry(wish(run, reason="quota was raised"), "attempt")
+    again = (await world.control.retry(wish(run, reason="quota was raised"), "attempt")).run
     await world.clock.settle()
 
     assert (again.attempt, again.status) == (2, RunStatus.ACCEPTED)
@@ -379,7 +389,8 @@ async def test_retrying_twice_is_one_attempt(world: World):
     two = await world.control.retry(wish(run), "attempt")
     await world.clock.settle()
 
-    assert one.id == two.id
+    assert one.run.id == two.run.id
+    assert (one.replayed, two.replayed) == (False, True)
     assert len(world.engine.called("create")) == 2
 
 
@@ -387,7 +398,7 @@ async def test_a_workflow_can_be_retried_in_place(world: World):
     """Argo runs only what failed again: the same workflow, followed by a new attempt."""
     run = await failed(world)
 
-    again = await world.control.retry(wish(run), "workflow")
+    again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.settle()
 
     assert world.engine.called("retry") == [(run.workflow_name,)]
@@ -407,7 +418,7 @@ async def test_a_retry_in_place_is_applied_once(world: World, lost):
     cut = EngineUnavailable("cut")
     world.engine.faults["retry"].append((APPLIED, cut) if lost else cut)
 
-    again = await world.control.retry(wish(run), "workflow")
+    again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.advance(5)
 
     assert len(world.engine.called("retry")) == (1 if lost else 2)
@@ -419,7 +430,7 @@ async def test_a_workflow_that_argo_has_removed_cannot_be_retried_in_place(world
     run = await failed(world)
     world.engine.remove(run.workflow_name)
 
-    again = await world.control.retry(wish(run), "workflow")
+    again = (await world.control.retry(wish(run), "workflow")).run
     ended = await world.finish(again)
 
     assert ended.status is RunStatus.LOST
@@ -449,7 +460,7 @@ async def test_a_run_that_never_had_a_workflow_is_retried_as_a_whole(world: Worl
     with pytest.raises(NotRetryable, match="never had a workflow"):
         await world.control.retry(wish(run), "workflow")
 
-    assert (await world.control.retry(wish(run), "attempt")).attempt == 2
+    assert (await world.control.retry(wish(run), "attempt")).run.attempt == 2
 
 
 # --- a workflow retried in Argo itself -----------------------------------------------------------

@@ -85,19 +85,63 @@ async def test_a_failed_step_that_was_never_seen_running_still_speaks(world: Wor
     run = await running(world, node("a", phase="Failed", ended=2))
 
     assert spoken(world, run) == ["a | why it failed"]
-    assert world.engine.called("logs") == [("a", False, 20)]
+    assert world.engine.called("logs") == [("a", False, 2000)]
 
 
-async def test_a_step_that_went_well_unseen_is_not_asked(world: World):
-    """What is over and went well is not worth a stream; nor is what has no pod."""
-    await running(
+async def test_a_step_that_went_well_unseen_is_read_once(world: World):
+    """Steps jump from waiting to done: what they said is shown; what has no pod is not asked."""
+    world.engine.pods["a"].append([lines("what it did")])
+
+    run = await running(
         world,
         node("a", phase="Succeeded", ended=2),
         node("b", "Suspend"),
         node("c", phase="Pending"),
     )
 
-    assert world.engine.called("logs") == []
+    assert spoken(world, run) == ["a | what it did"]
+    assert world.engine.called("logs") == [("a", False, 2000)]
+
+
+async def test_lines_that_came_while_nobody_was_there_are_read_after_a_restart(world: World):
+    """Killed between two lines of a step that goes well meanwhile: the rest is told, once."""
+    world.engine.pods["a"].extend([[lines("1", "2"), HANG], [lines("1", "2", "3", "4")]])
+    run = await running(world, node("a"))
+    assert spoken(world, run) == ["a | 1", "a | 2"]
+
+    await world.tasks.aclose()
+    world.engine.show(run.workflow_name, node("a", phase="Succeeded", ended=2), quietly=True)
+    again = await world.restart()
+    await again.clock.advance(5)
+
+    assert spoken(again, run) == ["a | 1", "a | 2", "a | 3", "a | 4"]
+    await again.tasks.aclose()
+
+
+async def test_a_pod_that_was_read_to_its_end_is_not_read_again(world: World):
+    """A restart asks Argo only for what may be missing."""
+    world.engine.pods["a"].append([lines("1")])
+    run = await running(world, node("a", phase="Succeeded", ended=2))
+    world.engine.show(run.workflow_name, node("a", phase="Succeeded", ended=2), node("b", "HTTP"))
+    await world.clock.advance(1)
+    asked = len(world.engine.called("logs"))
+
+    again = await world.restart()
+    await again.clock.advance(5)
+
+    assert len(again.engine.called("logs")) == asked
+    assert spoken(again, run) == ["a | 1"]
+    await again.tasks.aclose()
+
+
+async def test_the_last_lines_are_asked_for_until_argo_answers(world: World):
+    """An outage at the end of a step costs no line."""
+    world.engine.pods["a"].extend([[CUT], [CUT], [lines("1", "2")]])
+
+    run = await running(world, node("a", phase="Succeeded", ended=2))
+    await world.clock.advance(10)
+
+    assert spoken(world, run) == ["a | 1", "a | 2"]
 
 
 async def test_tries_speak_for_their_step(world: World):
@@ -126,8 +170,7 @@ async def test_only_a_few_logs_are_read_at_a_time(outside: Outside):
     await world.clock.advance(30)
 
     assert world.engine.most_reading == 2
-    # Those that waited their turn and went well were not worth one; the failed one was.
-    assert {call[0] for call in world.engine.called("logs")} == {"s0", "s1", "s5"}
+    assert {call[0] for call in world.engine.called("logs")} == {f"s{n}" for n in range(6)}
     await world.tasks.aclose()
 
 

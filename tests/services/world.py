@@ -119,6 +119,7 @@ class World:
             tell=lambda run_id, pod, cursor, told: self.follower.tell_lines(
                 run_id, pod=pod, cursor=cursor, lines=told
             ),
+            read_out=lambda run_id, number: self.follower.read_out(run_id, number=number),
             at_once=at_once,
         )
         self.endings = Endings(
