@@ -52,6 +52,17 @@ async def test_expire_now_forgets_the_past(quick):
         await stream.until(1)
 
 
+async def test_what_was_forgotten_stays_so(argo_server):
+    """Later events do not bring back the versions that `expire` has made too old."""
+    async with argo_server(faults=True, event_window=2) as argo:
+        await suspended(argo, "w")
+        version = argo.engine.log.version
+        await now(argo, do="expire")
+        argo.engine.touch("w")
+        query = f"listOptions.resourceVersion={version - 1}"
+        assert (await argo.http.get(f"{EVENTS}?{query}")).status_code == 400
+
+
 async def test_cut_now_by_route(quick):
     """Only streams of the route are cut, without an end."""
     await suspended(quick, "w")

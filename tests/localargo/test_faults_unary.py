@@ -163,6 +163,12 @@ async def test_stale_lists_lag_behind(faulty):
     await put(faulty, unary=[{"fault": "stale", "behind": 1, "times": 1}])
     found = await faulty.call("GET", WORKFLOWS)
     assert {item["metadata"]["name"] for item in found["items"]} == {"old", "gone"}
+    version = faulty.engine.log.version
+    await suspended(faulty, "gone")  # the name once more
+    changes = faulty.engine.log.version - version
+    await put(faulty, unary=[{"fault": "stale", "behind": changes, "times": 1}])
+    found = await faulty.call("GET", WORKFLOWS)
+    assert [item["metadata"]["name"] for item in found["items"]] == ["old"]
 
 
 async def test_delayed_calls_are_carried_out_without_their_client(faulty):

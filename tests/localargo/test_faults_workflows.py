@@ -95,6 +95,24 @@ async def test_archive_answers_for_what_was_deleted(faulty):
     assert (await faulty.http.get(f"{WORKFLOWS}/w")).status_code == 404
 
 
+async def test_archive_holds_what_ended_while_it_was_on(faulty):
+    """What ended before is not in it, what still exists is listed once, and off means off."""
+    await ended(faulty, "before")
+    await put(faulty, archive=True)
+    assert (await faulty.http.get(f"{WORKFLOWS}/before")).status_code == 404
+    await ended(faulty, "gone")
+    await suspended(faulty, "kept")
+    await faulty.put("kept", "resume")
+    await faulty.end("kept")
+    listed = (await faulty.call("GET", WORKFLOWS))["items"]
+    assert [item["metadata"]["name"] for item in listed] == ["kept", "gone"]
+    await put(faulty)
+    listed = (await faulty.call("GET", WORKFLOWS))["items"]
+    assert [item["metadata"]["name"] for item in listed] == ["kept"]
+    assert (await faulty.http.get(f"{WORKFLOWS}/gone")).status_code == 404
+    assert (await faulty.call("GET", ARCHIVE))["items"] is None
+
+
 async def test_archive_tells_names_used_twice_apart(faulty):
     """By uid the old workflow, by name the live one; a uid that nobody had is the recorded 500."""
     await put(faulty, archive=True)
