@@ -85,18 +85,19 @@ def run_to_row(run: Run) -> tuple[Any, ...]:
     return tuple(column_value(name, getattr(run, name)) for name in RUN_COLUMNS)
 
 
-def row_to_run(row: Row) -> Run:
-    """A run from a row that has RUN_COLUMNS."""
+def row_to_run(row: Row, **changed: Any) -> Run:
+    """A run from a row that has RUN_COLUMNS, with other values for some of its fields."""
     values = {name: row[name] for name in RUN_COLUMNS}
     for name in _JSON:
-        values[name] = json.loads(values[name]) if values[name] is not None else None
+        text = values[name]  # most are empty, and a restart reads thousands
+        values[name] = {} if text == "{}" else None if text is None else json.loads(text)
     for name in _TIMES:
         values[name] = _time(values[name])
     values["status"] = RunStatus(values["status"])
     values["context"] = RunContext(**values["context"])
     values["error"] = RunError(**values["error"]) if values["error"] else None
     values["holds_lock"] = bool(values["holds_lock"])
-    return Run(**values)
+    return Run(**(values | changed))
 
 
 def _time(text: str | None) -> datetime | None:

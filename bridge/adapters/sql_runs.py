@@ -205,8 +205,7 @@ def claim(replica: str, limit: int, session: Session) -> list[Run]:
         replica,
         limit,
     )
-    found = map(row_to_run, rows)
-    taken = [replace(run, owner=replica, fence=run.fence + 1) for run in found]
+    taken = [row_to_run(row, owner=replica, fence=row["fence"] + 1) for row in rows]
     if taken:
         session.change_many(
             "UPDATE runs SET owner = ?, fence = ? WHERE id = ?",
