@@ -426,8 +426,9 @@ async def test_a_failed_notice_costs_nobody_anything(postgres_dsn, monkeypatch):
         monkeypatch.setattr(store, "_open_reader", refuse)
         run = await accept(store)
         appended = await write(store, run.id, status=RunStatus.SUBMITTING)
-        while store._notices._changed:  # noqa: ASYNC110 - nothing tells of what was not told
-            await asyncio.sleep(0)
+        async with asyncio.timeout(BOUND):
+            while store._notices._sending is not None:  # noqa: ASYNC110 - nobody is told of it
+                await asyncio.sleep(0.01)
         monkeypatch.undo()
         later = await accept(store, 1)
         async with asyncio.timeout(BOUND):

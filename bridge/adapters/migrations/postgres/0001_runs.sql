@@ -45,7 +45,6 @@ CREATE TABLE runs (
 );
 
 CREATE INDEX runs_open ON runs (id) WHERE finished_at IS NULL;
-CREATE INDEX runs_owned ON runs (owner, id) WHERE finished_at IS NULL;
 CREATE UNIQUE INDEX runs_lock ON runs (lock) WHERE holds_lock AND finished_at IS NULL;
 CREATE INDEX runs_lock_wanted ON runs (lock) WHERE lock IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX runs_finished ON runs (finished_at, id) WHERE finished_at IS NOT NULL;

@@ -10,7 +10,6 @@ ALTER TABLE runs ADD COLUMN events_pruned INTEGER NOT NULL DEFAULT 0;
 
 CREATE UNIQUE INDEX runs_lock ON runs (lock) WHERE holds_lock AND finished_at IS NULL;
 CREATE INDEX runs_lock_wanted ON runs (lock) WHERE lock IS NOT NULL AND finished_at IS NULL;
-CREATE INDEX runs_owned ON runs (owner, id) WHERE finished_at IS NULL;
 CREATE INDEX runs_finished ON runs (finished_at, id) WHERE finished_at IS NOT NULL;
 CREATE INDEX runs_unpruned ON runs (finished_at, id) WHERE finished_at IS NOT NULL AND NOT events_pruned;
 CREATE INDEX runs_definition ON runs (definition_digest);
