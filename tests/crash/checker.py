@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     checks_world.gates_are_opened_by_people,
     checks_run.a_key_is_one_run,
     checks_world.ends_are_what_was_asked,
+    checks_world.lost_means_gone,
     checks_world.nobody_saw_a_fault,
 )
 _MOST_HISTORIES = 5

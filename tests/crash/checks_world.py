@@ -159,6 +159,19 @@ def ends_are_what_was_asked(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("k", run.id, "its workflow failed, and it succeeded")
 
 
+def lost_means_gone(evidence: Evidence) -> Iterator[Violation]:
+    """(k) A run is given up only when Argo has removed its workflow, archive and all."""
+    made = {life.name for life in evidence.lives}
+    gone = {life.name: life.at for life in evidence.lives if life.to == "gone"}
+    for run in evidence.stored.runs:
+        if run.status != "lost" or run.workflow not in made:
+            continue
+        if gone.get(run.workflow, 1e18) > (run.finished_at or 0):
+            yield Violation("k", run.id, "was given up while Argo had its workflow")
+        elif evidence.archive and run.takes_over is None:
+            yield Violation("k", run.id, "was given up while Argo had its workflow archived")
+
+
 def nobody_saw_a_fault(evidence: Evidence) -> Iterator[Violation]:
     """(l) No client got an answer that none should get, no replica ended by itself."""
     for text in evidence.history.faults:

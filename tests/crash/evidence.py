@@ -92,6 +92,7 @@ class RunRow:
     created_at: float
     finished_at: float | None
     last_seq: int
+    workflow: str = ""
     lock: str | None = None
     takes_over: str | None = None
     cancelled_by: str | None = None
@@ -186,6 +187,8 @@ class Evidence:
     lives: tuple[Life, ...] = ()
     writes: tuple[Write, ...] = ()
     shown: tuple[Shown, ...] = ()
+    archive: bool = False
+    """Whether Argo kept what it removed in an archive."""
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -233,6 +236,7 @@ def _run(row: Any) -> RunRow:
         created_at=_time(row["created_at"]) or 0.0,
         finished_at=_time(row["finished_at"]),
         last_seq=row["last_seq"],
+        workflow=row["workflow_name"],
         lock=row["lock"],
         takes_over=row["takes_over"],
         cancelled_by=row["cancel_requested_by"],

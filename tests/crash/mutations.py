@@ -20,12 +20,13 @@ from bridge.adapters.sql_session import Session
 from bridge.adapters.sql_writer import Writer
 from bridge.bootstrap import Bridge
 from bridge.domain.commands import Command
-from bridge.domain.events import status
+from bridge.domain.events import done, status
 from bridge.domain.mapping import WorkflowFacts, entity_of, roots_of
-from bridge.domain.runs import NewRun, Run, RunChanges, RunStatus
+from bridge.domain.runs import NewRun, Run, RunChanges, RunError, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.ports import Commanded, Entry
 from bridge.services.follower import Follower
+from bridge.services.journal import Journal
 from bridge.services.registration import Registrar
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams, Subscription
@@ -199,16 +200,19 @@ def lets_two_decide() -> None:
     _put(Command, "slot", slot)
 
 
-def writes_after_the_end() -> None:
-    """An ended run takes more events."""
+def ends_in_two_commits() -> None:
+    """The last event comes first, the status after it."""
 
-    def apply(run: Run, changes: RunChanges, **named: Any) -> Run | None:
-        if run.finished:
-            return replace(run, last_seq=run.last_seq + named["events"])
-        found: Run | None = before(run, changes, **named)
-        return found
+    async def end(
+        self: Journal, run: Run, *, status: RunStatus, error: RunError | None = None
+    ) -> Run | None:
+        last = done(run, status=status, seconds=0.0, error=error)
+        await self.write(run.id, last)
+        now = self._clock.now()
+        changes = RunChanges(status=status, error=error, entity_ref=run.entity_ref, finished_at=now)
+        return await self.write(run.id, changes=changes)
 
-    before = _put(sql_runs, "apply_changes", apply)
+    _put(Journal, "end", end)
 
 
 def forgets_keys() -> None:
@@ -246,7 +250,7 @@ MUTATIONS: Mapping[str, Callable[[], None]] = {
         stores_the_cursor_later,
         answers_before_it_commits,
         lets_two_decide,
-        writes_after_the_end,
+        ends_in_two_commits,
         forgets_keys,
         forgets_to_register,
     )

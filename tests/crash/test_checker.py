@@ -194,6 +194,14 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
     "a key gives another input's run": ("j", seen(submissions=[replace(AGAIN, input="{}")])),
     "a run is cancelled unasked": ("k", stored(runs=(GATE, replace(HOLD, cancelled_by=None)))),
     "a failed workflow succeeds": ("k", stored(runs=(replace(GATE, action="crash:fail"), HOLD))),
+    "a run is given up too early": (
+        "k",
+        stored(runs=(GATE, replace(HOLD, status="lost", workflow="v", finished_at=2.0))),
+    ),
+    "a run is given up though archived": (
+        "k",
+        replace(stored(runs=(GATE, replace(HOLD, status="lost", workflow="v"))), archive=True),
+    ),
     "a client gets a fault": ("l", seen(faults=["answered 500"])),
 }
 

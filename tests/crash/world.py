@@ -160,6 +160,7 @@ class World:
             lives=read_lives(self.folder / LIVES),
             writes=read_writes(self.folder / WRITES),
             shown=tuple(self.catalog.history),
+            archive=self.mischief.archive,
         )
 
 
