@@ -30,6 +30,9 @@ class Gate:
     timeout: int | None = None
 
 
+NO_PAST = ("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class FollowState:
     """What has been told so far; it is stored with the run, so that no restart tells it twice."""
@@ -40,18 +43,32 @@ class FollowState:
     """Pod → timestamp of its last line told."""
     read: frozenset[str] = frozenset()
     """The numbers of the nodes whose pods have nothing more to tell."""
+    past: tuple[str, str] = NO_PAST
+    """When the workflow began and ended as an earlier attempt saw it; see ``is_past``."""
+
+    def is_past(self, snapshot: Snapshot) -> bool:
+        """Whether *snapshot* looks like what an earlier attempt has told already.
+
+        Times are whole seconds, so what looks so may still be new.
+        """
+        if self.past == NO_PAST or snapshot.started != self.past[0]:
+            return False
+        return not snapshot.ended or snapshot.finished == self.past[1]
 
     def to_json(self) -> dict[str, Any]:
         """For the store."""
         nodes = {key: list(value) for key, value in self.nodes.items()}
-        return {"nodes": nodes, "logs": self.logs, "read": sorted(self.read)}
+        told = {"nodes": nodes, "logs": self.logs, "read": sorted(self.read)}
+        return told if self.past == NO_PAST else {**told, "past": list(self.past)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FollowState:
         """From the store."""
         nodes = {key: (item[0], item[1]) for key, item in value.get("nodes", {}).items()}
         read = frozenset(value.get("read", ()))
-        return cls(nodes=nodes, logs=dict(value.get("logs", {})), read=read)
+        began, ended = value.get("past", NO_PAST)
+        logs = dict(value.get("logs", {}))
+        return cls(nodes=nodes, logs=logs, read=read, past=(began, ended))
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,11 @@ class Snapshot:
         return str(self._status.get("startedAt") or "")
 
     @property
+    def finished(self) -> str:
+        """When it ended, RFC 3339; empty before."""
+        return str(self._status.get("finishedAt") or "")
+
+    @property
     def ended(self) -> bool:
         """Only the phase tells (research/argo, section 2)."""
         return self.phase in TERMINAL_PHASES

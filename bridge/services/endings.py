@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bridge.domain.errors import (
@@ -113,10 +114,11 @@ class Endings:
                 await self._fail(run, DefinitionInvalid(sentence), RunStatus.FAILED)
         elif run.cancelling and snapshot.shutdown:
             message = f"Cancelled by {run.cancel_requested_by}."
-            await self._fail(run, RunCancelled(message), RunStatus.CANCELLED)
+            cancelled = _with_past(run, snapshot)
+            await self._fail(cancelled, RunCancelled(message), RunStatus.CANCELLED)
         else:
             sentence = failure_sentence(snapshot, last_lines=last_lines)
-            await self._fail(run, WorkflowFailed(sentence), RunStatus.FAILED)
+            await self._fail(_with_past(run, snapshot), WorkflowFailed(sentence), RunStatus.FAILED)
 
     async def _fail(self, run: Run, error: BridgeError, status: RunStatus) -> None:
         await self._journal.end(run, status=status, error=RunError.of(error))
@@ -140,3 +142,9 @@ class Endings:
         entity = entity_of(definition, roots=roots, run_id=run.id)
         ref = str(entity.ref) if entity else None
         return outputs_of(definition, roots={**roots, "entity": {"ref": ref}})
+
+
+def _with_past(run: Run, snapshot: Snapshot) -> Run:
+    """The run with a note of this end: who goes on with the workflow knows it again."""
+    state = {**run.state, "past": [snapshot.started, snapshot.finished]}
+    return replace(run, state=state)

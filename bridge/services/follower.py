@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -31,6 +32,8 @@ from bridge.services.tasks import Tasks
 from bridge.services.tracking import Item, Lines, ReadOut, Tracked
 
 _log = logging.getLogger(__name__)
+
+_OLD_PICTURE_SECONDS = 1.0
 
 
 class Follower:
@@ -80,9 +83,10 @@ class Follower:
             self._tracked[run.id] = Tracked.of(run, definition=definition, since=since)
 
     def created(self, run: Run, snapshot: Snapshot) -> None:
-        """Take the answer to a creation like any other snapshot."""
+        """Take the answer to a creation or a retry, which is no old picture."""
         tracked = self._tracked.get(run.id)
         if tracked is not None:
+            tracked.begun = True
             self._offer(tracked, snapshot)
 
     def forget(self, run_id: str) -> None:
@@ -214,6 +218,14 @@ class Follower:
                     self._offer(tracked, snapshot)
                 return
 
+    async def _make_sure(self, tracked: Tracked) -> None:
+        """Ask Argo itself whether the end that was seen is more than an old picture."""
+        await self._clock.sleep(_OLD_PICTURE_SECONDS)
+        with suppress(BridgeError):  # the next listing leads here again
+            snapshot = await self._engine.get(tracked.workflow, uid=tracked.uid)
+            tracked.past_is_over = snapshot.ended and snapshot.uid == tracked.uid
+            self._offer(tracked, snapshot)
+
     async def _lose(self, tracked: Tracked) -> None:
         """Report a vanished workflow, unless what was seen of it before was its end."""
         await tracked.idle.wait()
@@ -250,6 +262,9 @@ class Follower:
             ):  # stored with the next commit: to read again is harmless
                 read = tracked.state.read | {item.number}
                 tracked.state = replace(tracked.state, read=read)
+            elif not tracked.ending and tracked.is_past(item):
+                if tracked.begun:  # times are whole seconds, so this may be the next end
+                    self._tasks.spawn(self._make_sure(tracked), name=f"end {tracked.run_id}?")
             elif not tracked.ending and not tracked.overtaken(item):
                 self._apply(tracked, item)
         if not tracked.writing:

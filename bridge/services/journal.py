@@ -125,7 +125,13 @@ class Journal:
         """Write the last event; a run that has ended already stays as it is."""
         now = self._clock.now()
         seconds = (now - run.created_at).total_seconds()
-        changes = RunChanges(status=status, error=error, entity_ref=run.entity_ref, finished_at=now)
+        changes = RunChanges(
+            status=status,
+            error=error,
+            entity_ref=run.entity_ref,
+            finished_at=now,
+            state=run.state,
+        )
         last = done(run, status=status, seconds=seconds, error=error)
         return await self.write(run.id, last, changes=changes)
 

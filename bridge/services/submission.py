@@ -30,7 +30,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import status
 from bridge.domain.mapping import Site, roots_of, workflow_of
-from bridge.domain.progress import FollowState
+from bridge.domain.progress import NO_PAST, FollowState
 from bridge.domain.runs import RUN_LABEL, Run, RunChanges, RunError, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.ports import Chance, Clock, RunStore, WorkflowEngine
@@ -251,8 +251,11 @@ def _checked(found: Snapshot, run: Run) -> Snapshot:
 
 def _retried(snapshot: Snapshot, run: Run) -> bool:
     """Whether the workflow began again after what the run's predecessor saw of it."""
-    seen = FollowState.from_json(run.state).nodes.get(run.workflow_name)
-    return seen is not None and snapshot.started > seen[1]
+    state = FollowState.from_json(run.state)
+    seen = state.nodes.get(run.workflow_name)
+    if state.past == NO_PAST:
+        return seen is not None and snapshot.started > seen[1]
+    return not (snapshot.ended and state.is_past(snapshot))
 
 
 def _waiting(error: BridgeError) -> str:

@@ -16,6 +16,8 @@ from bridge.domain.progress import FollowState, Gate
 from bridge.domain.runs import Run, RunStatus
 from bridge.domain.workflows import Node, Snapshot
 
+_BEFORE = frozenset({RunStatus.ACCEPTED, RunStatus.SUBMITTING})
+
 
 @dataclass(frozen=True, slots=True)
 class Lines:
@@ -54,6 +56,10 @@ class Tracked:
     progress: str | None = None
     phase: str | None = None
     ending: bool = False
+    begun: bool = True
+    """Whether Argo itself has said that the workflow is this attempt's by now."""
+    past_is_over: bool = False
+    """Whether an end that looks like an earlier attempt's has been found to be this one's."""
     unseen: bool = True
     """Whether the workflow has not been seen since we took up what is stored."""
     writing: bool = False
@@ -74,6 +80,7 @@ class Tracked:
             since=since,
             progress=run.progress,
             phase=run.phase,
+            begun=run.takes_over is None or run.status not in _BEFORE,
         )
         tracked.idle.set()
         return tracked
@@ -109,6 +116,12 @@ class Tracked:
         The answer to a creation has no phase, and the watch may be faster than it.
         """
         return self.is_foreign(snapshot) or bool(self.phase and not snapshot.phase)
+
+    def is_past(self, snapshot: Snapshot) -> bool:
+        """Whether *snapshot* may be an old picture, of an earlier attempt on the same workflow."""
+        if self.past_is_over or (self.begun and not snapshot.ended):
+            return False
+        return self.state.is_past(snapshot)
 
     def is_foreign(self, snapshot: Snapshot) -> bool:
         """Whether somebody has made another workflow under the name."""

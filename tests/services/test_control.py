@@ -362,7 +362,11 @@ async def failed(world: World, **given):
     """A run that failed."""
     run = await world.ask(**given)
     world.ended(
-        run, node("a", "HTTP", "Failed", ended=2), phase="Failed", startedAt="2026-11-22T10:00:00Z"
+        run,
+        node("a", "HTTP", "Failed", ended=2),
+        phase="Failed",
+        startedAt="2026-11-22T10:00:00Z",
+        finishedAt="2026-11-22T10:00:02Z",
     )
     return await world.finish(run)
 
@@ -423,6 +427,44 @@ async def test_a_retry_in_place_is_applied_once(world: World, lost):
 
     assert len(world.engine.called("retry")) == (1 if lost else 2)
     assert world.run(again).status is RunStatus.RUNNING
+
+
+async def test_the_end_of_the_attempt_before_is_not_the_end_of_the_next(world: World):
+    """A list that still shows the old end does not end a retry that is only beginning."""
+    run = await failed(world)
+    old = world.engine.workflows[run.workflow_name]
+    world.engine.faults["retry"].extend([EngineUnavailable("cut")] * 3)
+
+    again = (await world.control.retry(wish(run), "workflow")).run
+    for _ in range(3):
+        world.engine.tell("MODIFIED", old)
+        await world.clock.advance(0.5)
+    assert not world.run(again).finished
+    await world.clock.advance(20)
+    world.engine.tell("MODIFIED", old)
+    await world.clock.advance(5)
+
+    assert world.run(again).status is RunStatus.RUNNING
+    world.ended(again, node("a", "HTTP", "Succeeded", started=50, ended=52))
+    assert (await world.finish(again)).status is RunStatus.SUCCEEDED
+
+
+async def test_a_retry_that_fails_within_the_same_second_ends_all_the_same(world: World):
+    """Argo's times are whole seconds: an end that looks like the old one is asked about."""
+    run = await failed(world)
+    old = world.engine.workflows[run.workflow_name]["status"]
+    again = (await world.control.retry(wish(run), "workflow")).run
+    await world.clock.settle()
+
+    world.ended(again, node("a", "HTTP", "Failed", ended=2), phase="Failed", **ends(old))
+    ended = await world.finish(again)
+
+    assert ended.status is RunStatus.FAILED
+
+
+def ends(status):
+    """The times of a workflow that has ended."""
+    return {key: status[key] for key in ("startedAt", "finishedAt") if key in status}
 
 
 async def test_a_workflow_that_argo_has_removed_cannot_be_retried_in_place(world: World):
