@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 import psycopg
 import pytest
 
-from bridge.adapters import postgres_session, sql_runs
+from bridge.adapters import postgres_session, sql_retention, sql_runs
 from bridge.adapters.postgres import PostgresStore
 from bridge.domain.commands import AuditDraft
 from bridge.domain.errors import LeaseLost, StoreUnavailable
@@ -172,6 +173,21 @@ async def test_who_loses_a_race_for_a_lock_may_wait_for_it(pair, ask):
 
     assert (await first).run.holds_lock
     assert not (await queued).holds_lock
+
+
+async def test_a_definition_that_is_being_removed_is_kept_for_a_new_run(pair, ask):
+    """A run that is accepted while the last one of its kind is pruned has its definition."""
+    one, two = pair
+    await move(one, await accept(one), RunStatus.FAILED)
+    held = Held(partial(sql_retention.prune_runs, LATER + timedelta(days=1), 9))
+    pruned = one._write(held)
+    await held.entered()
+    accepted = asyncio.create_task(accept(two, 1))
+    await waits_for_a_lock(ask)
+    held.let_go()
+
+    assert await pruned == 1
+    assert await two.definition((await accepted).definition_digest)
 
 
 async def test_writes_that_wait_for_each_other_are_both_made(pair):

@@ -114,7 +114,7 @@ async def test_every_field_of_a_run_comes_back_as_it_was_put(store):
         workflow_uid="uid",
         phase="Running",
         progress="1/2",
-        outputs={"a": [1, None, "é"]},
+        outputs={"a": [1, None, "é\x00\ud800"]},
         entity_ref="resource:default/a",
         error=RunError("code", "why"),
         finished_at=LATER,
