@@ -94,7 +94,7 @@ def lines_come_once(evidence: Evidence) -> Iterator[Violation]:
     itself, or Argo had removed the workflow before the run ended.
     """
     events = by_run(evidence.stored.events)
-    removed = {life.run: life.at for life in evidence.lives if life.to == "gone"}
+    removed = {life.name: life.at for life in evidence.lives if life.to == "gone"}
     for run in evidence.stored.runs:
         lines: dict[str, list[int]] = {}
         ends: dict[str, str] = {}
@@ -106,9 +106,8 @@ def lines_come_once(evidence: Evidence) -> Iterator[Violation]:
         for step, numbers in lines.items():
             if numbers != sorted(set(numbers)):
                 yield Violation("g", run.id, f"lines of {step}: {numbers}")
-        if run.cancelled_by is None and removed.get(run.id, run.created_at + 1e9) > (
-            run.finished_at or 0
-        ):
+        there = removed.get(run.workflow, 1e18) > (run.finished_at or 0)
+        if run.cancelled_by is None and there:
             yield from _missing(run, lines, ends)
 
 

@@ -28,6 +28,7 @@ _POLITE = frozenset({0, -signal.SIGTERM})
 """Ended by SIGTERM; early in a start nobody has taken that over from the system yet."""
 _ROOT = Path(__file__).parents[2]
 _LONGEST_LINE = 1 << 20
+_PATIENCE_SECONDS = 60.0
 
 
 def free_port() -> int:
@@ -76,7 +77,7 @@ class Zygote:
         assert self._process.stdin is not None
         self._process.stdin.write((json.dumps(order) + "\n").encode())
         await self._process.stdin.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
             return Child(await started, ended)
 
     async def listen(self) -> None:
@@ -84,10 +85,10 @@ class Zygote:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             told: dict[str, Any] = json.loads(line)
-            if "pid" in told:
-                self._started.pop(told["id"]).set_result(told["pid"])
-            else:
-                self._ended.pop(told["id"]).set_result(told["ended"])
+            waiting = self._started if "pid" in told else self._ended
+            future = waiting.pop(told["id"])
+            if not future.done():
+                future.set_result(told["pid"] if "pid" in told else told["ended"])
 
 
 @asynccontextmanager
@@ -115,7 +116,7 @@ async def zygote() -> AsyncIterator[Zygote]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
             await process.wait()
             await listening
 
