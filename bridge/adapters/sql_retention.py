@@ -74,7 +74,6 @@ def prune_runs(finished_before: datetime, limit: int, session: Session) -> int:
             "AND NOT EXISTS (SELECT 1 FROM runs WHERE definition_digest = digest)",
             digest,
         )
-    session.forget(run_id for (run_id,) in run_ids)
     return len(run_ids)
 
 

@@ -111,11 +111,6 @@ class Session(ABC):
         """Take the state that this transaction gives a run."""
         self._fresh[run.id] = run
 
-    def forget(self, run_ids: Iterable[str]) -> None:
-        """These runs are removed."""
-        for run_id in run_ids:
-            self._fresh.pop(run_id, None)
-
     # --- transactions ------------------------------------------------------------------------
 
     def begin(self) -> None:

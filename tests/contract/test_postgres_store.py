@@ -211,6 +211,32 @@ async def test_writes_that_wait_for_each_other_are_both_made(pair):
     assert await pair[0].heads([run_id(0), run_id(1)]) == {run_id(0): 2, run_id(1): 2}
 
 
+@pytest.mark.parametrize("state", ["40001", "40P01", "23505", "23503"])
+async def test_a_write_that_is_disturbed_again_and_again_is_made(postgres_dsn, state):
+    """However often others come first, the write is decided again by what they left."""
+    begun = []
+
+    def disturbed(session):
+        begun.append(1)
+        if len(begun) < 6:
+            session.change(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$")
+        return sql_runs.append(run.id, Entry(events=(log("x"),)), None, LATER, session)
+
+    async with PostgresStore(postgres_dsn) as store:
+        run = await accept(store)
+
+        assert (await store._write(disturbed)).run.last_seq == 2
+
+
+async def test_a_write_that_can_never_be_made_fails_at_last(postgres_dsn):
+    """What fails whenever it is tried does not keep the others waiting for ever."""
+    sql = "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"
+    async with PostgresStore(postgres_dsn) as store:
+        with pytest.raises(StoreUnavailable):
+            await store._write(lambda session: session.change(sql))
+        assert (await accept(store)).last_seq == 1
+
+
 async def test_a_commit_is_durable_whatever_the_server_is_set_to(postgres_dsn, ask):
     """A server that was tuned to lose the last commits does not lose the bridge's."""
     name = psycopg.conninfo.conninfo_to_dict(postgres_dsn)["dbname"]

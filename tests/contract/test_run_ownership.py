@@ -144,6 +144,7 @@ async def test_who_may_wait_is_next_in_the_order_of_asking(store):
     assert (await store.take_lock(two.id, fence=1)) is None
     assert (await store.take_lock(two.id, fence=1)) is None
     assert (await store.run(two.id)).holds_lock
+    assert (await write(store, two.id, log("begins"))).run.holds_lock
     assert (await store.take_lock(three.id, fence=1)).id == two.id
     await move(store, two, RunStatus.CANCELLED)
     assert (await store.take_lock(three.id, fence=1)) is None

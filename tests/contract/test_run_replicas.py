@@ -87,6 +87,7 @@ async def test_the_old_owner_cannot_write_any_more(replicas):
     """A replica that was only stopped for a while does no harm when it goes on."""
     one, two = replicas
     run = await accept(one, lock="thing/a")
+    await write(two, run.id, log("somebody asked here"))
     (claimed,) = await two.claim(limit=9)
 
     with pytest.raises(LeaseLost):
@@ -95,7 +96,7 @@ async def test_the_old_owner_cannot_write_any_more(replicas):
         await one.take_lock(run.id, fence=run.fence)
     await write(two, run.id, log("on"), fence=claimed.fence)
 
-    events = await one.events(run.id, after=1, limit=9)
+    events = await one.events(run.id, after=2, limit=9)
     assert [event.draft.message for event in events] == ["on"]
 
 

@@ -15,7 +15,7 @@ from bridge.adapters.sqlite import SqliteStore, migrate, pending_migrations
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import Run, RunStatus
-from tests.contract.storing import LATER, accept, write
+from tests.contract.storing import LATER, accept, run_id, write
 from tests.domain.making import RUN_ID, new_run
 
 ROOT = Path(__file__).parents[2]
@@ -184,8 +184,10 @@ async def test_one_process_shares_with_nobody(tmp_path):
         await accept(store)
     async with SqliteStore(path, replica="now") as store:
         assert not store.shared
+        await write(store, run_id(0), log("somebody asked"))
         (run,) = await store.claim(limit=9)
         assert (run.owner, run.fence) == ("now", 2)
+        assert (await write(store, run.id, log("on"), fence=run.fence)).run.owner == "now"
         await store.release()
         assert await store.claim(limit=9) == []
         with pytest.raises(TimeoutError):
