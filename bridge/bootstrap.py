@@ -302,6 +302,7 @@ class Bridge:
     async def aclose(self) -> None:
         """End all background work and let others have the runs at once."""
         await self._tasks.aclose()
+        self.journal.disown_all()
         await self._replicas.release()
 
     # --- the application -----------------------------------------------------------------------

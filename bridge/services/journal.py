@@ -48,6 +48,10 @@ class Journal:
         """Write the run no more: it has ended, or is another replica's."""
         self._fences.pop(run_id, None)
 
+    def disown_all(self) -> None:
+        """Write nothing any more: this process ends, and what goes on is the next owner's."""
+        self._fences.clear()
+
     # --- writing ---------------------------------------------------------------------------
 
     def write(

@@ -10,13 +10,14 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import httpx
 
 PATIENCE_SECONDS = 30.0
-_AGAIN_SECONDS = 0.02
+_AGAIN_SECONDS = 0.05
 _TOOK = re.compile(r" \([^()]*\d m?s(?:in)?\)$|(?<= failed) \([^()]*\d s\)")
 
 Event = dict[str, Any]
@@ -50,10 +51,9 @@ class Reader:
 
     async def _read(self) -> None:
         while not (self.events and self.events[-1]["type"] == "done"):
-            try:
+            with suppress(httpx.TransportError):
                 await self._connect()
-            except httpx.TransportError:
-                await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _connect(self) -> None:
         headers = {"Accept": "text/event-stream"}

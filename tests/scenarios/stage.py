@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
 from bridge.adapters.http import client
@@ -164,7 +165,7 @@ async def open_stage(
         settings = Settings(
             actions=ACTIONS,
             actions_reload_seconds=3_600,
-            tokens=",".join(f"{name}={token}" for name, token in TOKENS.items()),
+            tokens=SecretStr(",".join(f"{name}={token}" for name, token in TOKENS.items())),
             public_url=PUBLIC_URL,
             backstage_url=backstage[0] if backstage else None,
             **{**kept, **changed},
