@@ -6,6 +6,7 @@ Pure. Knows every invariant; CONTRIBUTING.md explains their letters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from tests.crash import checks_run, checks_world
@@ -55,7 +56,7 @@ def story(run_id: str, evidence: Evidence) -> Iterable[str]:
         *((s.at, f"catalog: shows {s.ref}") for s in _of(run_id, evidence.shown)),
         *((a.ended, f"answer: {a.status} {a.key}") for a in _of(run_id, history.submissions)),
     ]
-    yield from (f"{at:.3f} {text}" for at, text in sorted(timed))
+    yield from (f"{at:.3f} {text}" for at, text in sorted(timed, key=itemgetter(0)))
     yield from map(str, _of(run_id, evidence.writes))
     yield from map(str, _of(run_id, stored.commands))
     yield from map(str, _of(run_id, history.asked))

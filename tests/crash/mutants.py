@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.crash.chaos import Order, chaos
+from tests.crash.chaos import Order, chaos, tell
 from tests.crash.mutations import MUTATIONS
 from tests.crash.world import Outcome
 
@@ -37,6 +37,7 @@ async def _hunt(name: str, folder: Path) -> tuple[int, Counter[str]]:
 
     def over(outcome: Outcome) -> None:
         letters.update(one.invariant for one in outcome.violations)
+        (folder / "report.txt").write_text("\n".join(tell(outcome)))
 
     found = await chaos(order, folder=folder, done=over)
     return found.kills, letters
@@ -50,7 +51,7 @@ def main() -> None:
         kills, letters = asyncio.run(_hunt(name, folder))
         told = ", ".join(f"({letter}) x {times}" for letter, times in sorted(letters.items()))
         missed += not letters
-        line = f"| {name} | {told or 'NOT CAUGHT'} | {kills} |"
+        line = f"| {name} | {told or 'NOT CAUGHT'} | {kills} | {folder}"
         print(line, flush=True)  # noqa: T201 - a command speaks
     sys.exit(1 if missed else 0)
 
