@@ -16,7 +16,7 @@ import { BridgeServer } from './testing/bridgeServer';
 import { startPostgres } from './testing/postgres';
 import { followTask, linesOf } from './testing/tasks';
 
-const KILLS = Number(process.env.KILLS ?? 4);
+const KILLS = Number(process.env.KILLS ?? 3);
 const TASKS = 5;
 const MARK = '~ '; // begins every line of a run, and no other
 
@@ -156,6 +156,33 @@ it.each([
   60_000 + KILLS * 20_000,
 );
 
+it('a backend that stalls, and goes on when another has taken over, says nothing more', async () => {
+  const database = postgres();
+  const worker = await startBackends(1, database);
+  bridge.onRun = runId => bridge.print(runId, `${MARK}begins`);
+  const id = await worker.create('team-a');
+  const route = `/v2/tasks/${id}/eventstream`;
+  await followTask(await worker.call(route), line =>
+    line.includes('begins') ? 'stop' : 'go on',
+  );
+  await startBackends(2, database);
+  const other = backends[1] as Backend;
+
+  const takenOver = once(bridge.asked, 'followed');
+  worker.stall();
+  await takenOver;
+  worker.goOn();
+  ['one', 'two', 'three'].forEach(line => bridge.print('run-1', MARK + line));
+  bridge.end('run-1', `${MARK}over`, SUCCEEDED);
+  const log = linesOf(await followTask(await other.call(route)));
+
+  expect(markedLines(log)).toEqual(
+    ['begins', 'one', 'two', 'three', 'over'].map(line => MARK + line),
+  );
+  expect(log.at(-1)).toBe('Run completed with status: completed');
+  expect(bridge.keys).toHaveLength(1);
+}, 60_000);
+
 it('a Retry after a failure is a new attempt, whatever was killed in between', async () => {
   const backend = await startBackends(1, sqlite());
   bridge.onRun = runId => bridge.end(runId, `${MARK}${runId} failed`, FAILED);
@@ -185,4 +212,33 @@ it('a Retry after a failure is a new attempt, whatever was killed in between', a
   ]);
   expect(linesOf(retried).at(-1)).toBe('Run completed with status: completed');
   expect(bridge.keys).toHaveLength(2);
+}, 60_000);
+
+it('the items of an each keep their runs when the backend is killed in the second', async () => {
+  const backend = await startBackends(1, sqlite());
+  bridge.onRun = runId => {
+    bridge.print(runId, `${MARK}${runId} begins`);
+    if (runId !== 'run-2') {
+      bridge.end(runId, `${MARK}${runId} over`, SUCCEEDED);
+    }
+  };
+  const id = await backend.create('unused', 'namespaces');
+  const route = `/v2/tasks/${id}/eventstream`;
+  await followTask(await backend.call(route), line =>
+    line.includes('run-2 begins') ? 'stop' : 'go on',
+  );
+  await backend.kill();
+  bridge.end('run-2', `${MARK}run-2 over`, SUCCEEDED);
+  backend.start();
+  await backend.isReady();
+  const events = await followTask(await backend.call(route));
+
+  expect(markedLines(linesOf(events))).toEqual(
+    [1, 2, 3].flatMap(n => [`${MARK}run-${n} begins`, `${MARK}run-${n} over`]),
+  );
+  expect(events.at(-1)?.body.output).toEqual({
+    text: [{ content: ['run-1', 'run-2', 'run-3'] }],
+  });
+  expect(new Set(bridge.keys).size).toBe(3);
+  expect(bridge.readers.size).toBe(3);
 }, 60_000);

@@ -23,6 +23,8 @@ export interface LogEntry {
   readonly stepId: string | undefined;
   /** What was given to the logger, secrets replaced by `***`. */
   readonly text: string;
+  /** The task is executed anew from here on, after a recovery or a retry. */
+  readonly anew: boolean;
   /** The log starts over here: what was before is shown to nobody any more. */
   readonly startsOver: boolean;
 }
@@ -97,6 +99,7 @@ function parseEntries(body: unknown): LogEntry[] {
       stepId: typeof stepId === 'string' ? stepId : undefined,
       text:
         typeof message === 'string' ? message.replace(LEVEL_PREFIX, '') : '',
+      anew: event.type === 'recovered',
       startsOver: event.type === 'recovered' && recoverStrategy === 'startOver',
     };
   });

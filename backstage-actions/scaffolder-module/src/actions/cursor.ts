@@ -6,10 +6,10 @@
 import type { BridgeClient } from '../client/bridgeClient';
 import { persist } from '../client/retry';
 import { BridgeProblem } from '../errors';
+import type { Settings } from '../settings';
 import type { Step } from './step';
 
 const LONGEST_READER = 200;
-const SETTLE_MS = 2000; // a line is printed a moment before it is stored
 
 /** The reader's name at the bridge; what is not a visible character becomes `_`. */
 export function readerOf({ request, fingerprint }: Step): string {
@@ -30,6 +30,7 @@ export class Cursor {
     private readonly reader: string,
     /** Everything up to this number was shown by an earlier execution of the step. */
     readonly start: number,
+    private readonly storedMs: number,
     private supported: boolean,
   ) {}
 
@@ -38,21 +39,23 @@ export class Cursor {
     client: BridgeClient,
     runId: string,
     reader: string,
-    limitMs: number,
+    { requestMs, storedMs }: Settings,
   ): Promise<Cursor> {
+    const open = (start: number, supported: boolean) =>
+      new Cursor(client, runId, reader, start, storedMs, supported);
     try {
       const start = await persist(() => client.acknowledged(runId, reader), {
-        limitMs,
+        limitMs: requestMs,
         signal: new AbortController().signal,
         onLost: () => {},
       });
-      return new Cursor(client, runId, reader, start, true);
+      return open(start, true);
     } catch (error) {
-      return new Cursor(client, runId, reader, 0, !isMissing(error));
+      return open(0, !isMissing(error));
     }
   }
 
-  /** Notes that everything up to `seq` was printed; sent two seconds later, when it is stored too. */
+  /** Notes that everything up to `seq` was printed; sent after `storedMs`, when it is stored too. */
   note(seq: number): void {
     this.#noted = seq;
     this.#timer ??= setTimeout(() => {
@@ -61,7 +64,7 @@ export class Cursor {
       if (this.#noted > seq) {
         this.note(this.#noted);
       }
-    }, SETTLE_MS);
+    }, this.storedMs);
   }
 
   /** Stops; `stored` says that what was noted is in the log, so that it can be sent now. */

@@ -1,4 +1,5 @@
 /** What is remembered of the lines a user has seen, where, and what if that is missing. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { http, HttpResponse } from 'msw';
 import {
   BASE_URL,
@@ -6,6 +7,7 @@ import {
   frame,
   JOB,
   playBridge,
+  SETTINGS,
   SUCCEEDED,
 } from '../testing/bridge';
 import { DEPS, FakeTask } from '../testing/scaffolder';
@@ -167,9 +169,24 @@ describe('many lines at once', () => {
 
 describe('a log that does not take a line', () => {
   it('holds up the step for a moment only, and is not acknowledged', async () => {
-    task.filter = text => (text === 'two' ? undefined : text);
-    expect(await execute('one', 'two', 'three', 'over')).toHaveLength(5);
-    expect(cursors().every(seq => seq < 2)).toBe(true);
+    const dropped = new Promise<void>(resolve => {
+      task.filter = text => {
+        if (text === 'two') {
+          resolve();
+        }
+        return text === 'two' ? undefined : text;
+      };
+    });
+    // Longer than it would take to acknowledge what was printed.
+    const rest = dropped
+      .then(() => sleep(8 * SETTINGS.storedMs))
+      .then(() => frame(3, 'three') + doneFrame(4, 'over'));
+    const text = frame(1, 'one') + frame(2, 'two');
+    stage.bridge.streams.push({ text, rest, then: 'close' });
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toHaveLength(5);
+    expect(cursors()).toEqual([0]);
     task.filter = text => text;
     expect(await execute('one', 'two', 'three', 'over')).toContain('info: two');
   });

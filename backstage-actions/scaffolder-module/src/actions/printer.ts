@@ -7,6 +7,9 @@
  * (plugin-scaffolder-backend 4.2.0, `tasks/logger`; measured: 31 of 200 lines out of
  * order). So each entry is read back before the next is printed, and what the log has
  * when a step begins is what its user has seen.
+ *
+ * A backend that stalls for longer than `scaffolder.taskRecovery.staleTimeout` goes on
+ * with a task that another execution has taken over meanwhile. The log tells that too.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Level, RunEvent } from '../client/wire';
@@ -17,12 +20,18 @@ import { isLoggedAs, Shown } from './shown';
 import type { StepContext } from './step';
 
 const FIRST_LOOK_MS = 10;
+const LATEST_LOOK_MS = 100;
 const MOST_SINGLE_LINES = 16;
 const LONGEST_ENTRY = 32_000;
 
 interface Line {
   readonly level: Level;
   readonly text: string;
+}
+
+/** Another execution of this step has begun: this one must say nothing any more. */
+export class TakenOver extends Error {
+  override readonly name = 'TakenOver';
 }
 
 export class Printer {
@@ -34,6 +43,8 @@ export class Printer {
    */
   #sight: 'sure' | 'unreadable' | 'blind';
   #last: number;
+  #lookedAt = Date.now();
+  #takenOver = false;
   readonly #known: number;
   readonly #shown: Shown;
 
@@ -74,12 +85,12 @@ export class Printer {
     return this.#sight === 'unreadable' ? undefined : this.#shown.announced;
   }
 
-  /** Prints a line of the module's own. */
+  /** Prints a line of the module's own. Throws `TakenOver`. */
   async say(text: string): Promise<void> {
     await this.#print({ level: 'info', text });
   }
 
-  /** Prints what the log does not have yet; returns when it is stored. */
+  /** Prints what the log does not have yet; returns when it is stored. Throws `TakenOver`. */
   async show(events: readonly RunEvent[]): Promise<void> {
     const fresh: Line[] = [];
     for (const { seq, level, message } of events) {
@@ -97,23 +108,30 @@ export class Printer {
     }
   }
 
-  /** Sends the cursor where the log is known to have everything, and stops. */
+  /** Sends the cursor where the log is known to have everything, and stops. Throws `TakenOver`. */
   async close(): Promise<void> {
     await this.cursor.close({ stored: this.#sight === 'sure' });
+    await this.#look();
   }
 
   async #print({ level, text }: Line): Promise<void> {
+    if (Date.now() - this.#lookedAt > LATEST_LOOK_MS) {
+      await this.#look();
+    }
     this.ctx.logger[level](text);
-    if (this.#sight === 'sure' && level !== 'debug') {
-      const seen = await this.#seen(text).catch(() => false);
-      this.#sight = seen ? 'sure' : 'blind';
+    if (
+      this.#sight === 'sure' &&
+      level !== 'debug' &&
+      !(await this.#seen(text))
+    ) {
+      this.#sight = 'blind';
     }
   }
 
   async #seen(text: string): Promise<boolean> {
     const deadline = Date.now() + this.storedMs;
     for (let wait = FIRST_LOOK_MS; Date.now() < deadline; wait *= 2) {
-      const entries = await this.log.read(this.#last);
+      const entries = await this.#look();
       const entry = entries.find(e => isLoggedAs(text, e.text));
       if (entry) {
         this.#last = entry.id;
@@ -122,6 +140,21 @@ export class Printer {
       await sleep(wait);
     }
     return false;
+  }
+
+  /** What came since the last line; nothing when it cannot be read. */
+  async #look(): Promise<LogEntry[]> {
+    if (this.#sight === 'unreadable') {
+      return [];
+    }
+    const began = Date.now();
+    const entries = await this.log.read(this.#last).catch(() => []);
+    this.#takenOver ||= entries.some(entry => entry.anew);
+    if (this.#takenOver) {
+      throw new TakenOver();
+    }
+    this.#lookedAt = began;
+    return entries;
   }
 }
 

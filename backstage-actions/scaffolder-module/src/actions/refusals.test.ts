@@ -61,6 +61,12 @@ it.each([
     'check argoBridge.pluginId or argoBridge.token',
   ],
   [403, { detail: 'group admins only' }, 'NotAllowed', 'group admins only'],
+  [
+    409,
+    { code: 'lock_held', detail: 'Run 01kagw already works on namespace/a.' },
+    'LockHeld',
+    'Run 01kagw already works on namespace/a.',
+  ],
   [409, { title: 'Locked' }, 'BridgeError', 'refused namespace:create: Locked'],
   [418, {}, 'BridgeError', 'HTTP 418'],
 ])('explains a %d answer', async (status, body, name, text) => {

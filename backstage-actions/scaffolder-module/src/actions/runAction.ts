@@ -72,8 +72,13 @@ async function submitAndWait(
   step: Step,
 ): Promise<void> {
   const { run, again } = await obtainRun(ctx, client, step, deps);
-  const { requestMs, storedMs } = deps.settings;
-  const cursor = await Cursor.open(client, run.id, readerOf(step), requestMs);
+  const { storedMs } = deps.settings;
+  const cursor = await Cursor.open(
+    client,
+    run.id,
+    readerOf(step),
+    deps.settings,
+  );
   const log = deps.openLog(ctx);
   const printer = await Printer.open(ctx, log, cursor, {
     runId: run.id,
@@ -90,8 +95,16 @@ async function submitAndWait(
       deliver(ctx, run);
     }
   } finally {
-    await printer.close();
+    await printer.close().catch(standBack);
   }
+}
+
+/**
+ * Leaves the step to the execution that has taken it over: an end of this one, good or bad,
+ * would be the end of the task. Its place is free when this backend is started again.
+ */
+function standBack(): Promise<never> {
+  return new Promise(() => {});
 }
 
 /** Follows the run to its end. Throws the `StepError` of a bad one. */

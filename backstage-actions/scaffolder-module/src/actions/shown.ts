@@ -17,17 +17,18 @@ export function announcement(run: Run, action: string, again: boolean): string {
 }
 
 /**
- * The lines of one run that are in the log, each to be taken as often as it is there.
- * An entry belongs to the run that was announced last before it in its step: the items
- * of an `each` and the attempts of a retry follow one another under one step id.
+ * The lines of one run that are in the log, in its order, each to be taken once. An entry
+ * belongs to the run that was announced last before it in its step: the items of an `each`
+ * and the attempts of a retry follow one another under one step id.
  */
 export class Shown {
   /** Whether the run was announced: its part of the log has begun. */
   readonly announced: boolean;
-  readonly #counts = new Map<string, number>();
-  readonly #redacted: string[] = [];
+  readonly #lines: readonly string[];
+  #at = 0;
 
   constructor(entries: readonly LogEntry[], stepId: string, runId: string) {
+    const lines: string[] = [];
     let current: string | undefined;
     let announced = false;
     for (const { text } of entries.filter(e => e.stepId === stepId)) {
@@ -35,42 +36,26 @@ export class Shown {
       current = opened ?? current;
       announced ||= opened === runId;
       if (opened === undefined && current === runId) {
-        text.split('\n').forEach(line => this.#add(line));
+        lines.push(...text.split('\n'));
       }
     }
     this.announced = announced;
+    this.#lines = lines;
   }
 
-  /** Whether the log has all lines of `text`; those are then used up. */
+  /** Whether the log has `text` after what was taken before; all up to there is then used up. */
   take(text: string): boolean {
-    const lines = text.split('\n');
-    const taken = lines.filter(line => this.#takeLine(line));
-    if (taken.length === lines.length) {
-      return true;
+    const wanted = text.split('\n');
+    const last = this.#lines.length - wanted.length;
+    for (let at = this.#at; at <= last; at += 1) {
+      if (
+        wanted.every((line, n) => isLoggedAs(line, this.#lines[at + n] ?? ''))
+      ) {
+        this.#at = at + wanted.length;
+        return true;
+      }
     }
-    taken.forEach(line => this.#add(line));
     return false;
-  }
-
-  #add(line: string): void {
-    if (line.includes('***')) {
-      this.#redacted.push(line);
-    } else {
-      this.#counts.set(line, (this.#counts.get(line) ?? 0) + 1);
-    }
-  }
-
-  #takeLine(line: string): boolean {
-    const count = this.#counts.get(line) ?? 0;
-    if (count > 0) {
-      this.#counts.set(line, count - 1);
-      return true;
-    }
-    const index = this.#redacted.findIndex(stored => isLoggedAs(line, stored));
-    if (index >= 0) {
-      this.#redacted.splice(index, 1);
-    }
-    return index >= 0;
   }
 }
 

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TEMPLATE } from './tasks';
+import { EACH_TEMPLATE, TEMPLATE } from './tasks';
 
 const TOKEN = 'token-of-the-test';
 
@@ -46,7 +46,10 @@ export class Backend {
         env: {
           ...process.env,
           NODE_ENV: 'development',
-          BACKEND: JSON.stringify({ data, entities: [TEMPLATE] }),
+          BACKEND: JSON.stringify({
+            data,
+            entities: [TEMPLATE, EACH_TEMPLATE],
+          }),
         },
         stdio: process.env.BACKEND_LOG ? 'inherit' : 'ignore',
       },
@@ -74,6 +77,15 @@ export class Backend {
     }
   }
 
+  /** Stalls it, as a machine without time to give does. */
+  stall(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  goOn(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
   call(route: string, body?: object): Promise<Response> {
     return fetch(`http://127.0.0.1:${this.port}/api/scaffolder${route}`, {
       method: body ? 'POST' : 'GET',
@@ -85,10 +97,10 @@ export class Backend {
     });
   }
 
-  /** Starts a task of the template; gives its id. */
-  async create(name: string): Promise<string> {
+  /** Starts a task of a template; gives its id. */
+  async create(name: string, template = 'namespace'): Promise<string> {
     const answer = await this.call('/v2/tasks', {
-      templateRef: 'template:default/namespace',
+      templateRef: `template:default/${template}`,
       values: { name },
     });
     return ((await answer.json()) as { id: string }).id;
@@ -111,7 +123,7 @@ export class Backend {
         },
       },
       scaffolder: {
-        taskRecovery: { enabled: true, staleTimeout: { seconds: 2 } },
+        taskRecovery: { enabled: true, staleTimeout: { seconds: 5 } },
       },
       argoBridge: { baseUrl: bridgeUrl },
     };

@@ -57,8 +57,14 @@ export class FakeTask implements TaskLog {
 
   store(text: string, more: Partial<LogEntry> = {}): void {
     this.#lastId += 1;
-    const entry = { id: this.#lastId, stepId: 'create', startsOver: false };
-    this.entries.push({ ...entry, text, ...more });
+    this.entries.push({
+      id: this.#lastId,
+      stepId: 'create',
+      text,
+      anew: false,
+      startsOver: false,
+      ...more,
+    });
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * A template with one step, and a reader of task logs as the task page is one.
+ * Templates with one step, and a reader of task logs as the task page is one.
  * For tests only.
  */
 import { createParser } from 'eventsource-parser';
@@ -20,6 +20,25 @@ export const TEMPLATE = {
       },
     ],
     output: { text: [{ content: '${{ steps.create.output.namespace }}' }] },
+  },
+};
+
+/** The same step for each of three names, two of which are equal. */
+export const EACH_TEMPLATE = {
+  ...TEMPLATE,
+  metadata: { name: 'namespaces', namespace: 'default' },
+  spec: {
+    ...TEMPLATE.spec,
+    steps: [
+      {
+        id: 'create',
+        name: 'Create',
+        each: ['team-a', 'team-b', 'team-a'],
+        action: 'bridge:namespace:create',
+        input: { namespaceName: '${{ each.value }}' },
+      },
+    ],
+    output: { text: [{ content: '${{ steps.create.output.runId }}' }] },
   },
 };
 
