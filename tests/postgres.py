@@ -23,7 +23,13 @@ from bridge.adapters.postgres import migrate
 
 _TEMPLATE = "bridge_template"
 _START_SECONDS = 60.0
-_SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
+_SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "autovacuum=off",
+    "listen_addresses=",
+    "max_connections=200",
+)
 
 
 class PostgresServer:

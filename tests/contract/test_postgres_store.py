@@ -314,6 +314,7 @@ async def test_a_server_that_does_not_answer_fails_the_write_in_time(postgres_ds
     """A database that hangs makes requests fail, not wait for ever; then it goes on."""
     async with PostgresStore(postgres_dsn) as store:
         run = await accept(store)
+        await store._write(lambda session: session.change("SET statement_timeout TO 0"))
         monkeypatch.setattr(postgres_session, "_ANSWER_SECONDS", 0.2)
         hanging = store._write(lambda session: session.rows("SELECT pg_sleep(60)"))
         with pytest.raises(StoreUnavailable):
