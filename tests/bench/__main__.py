@@ -1,6 +1,6 @@
 """``make bench``: every figure beside its target (design, section 8).
 
-Names of single benches may be given: latency, submissions, memory, fanout, restart.
+Names of single benches may be given: latency, submissions, memory, fanout, restart, soak.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from tests.bench import fanout, latency, memory, restart, submissions
+from tests.bench import fanout, latency, memory, restart, soak, submissions
 
 BENCHES = {
     "latency": latency.measure,
@@ -16,6 +16,7 @@ BENCHES = {
     "memory": memory.measure,
     "fanout": fanout.measure,
     "restart": restart.measure,
+    "soak": soak.measure,
 }
 
 
