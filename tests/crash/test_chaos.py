@@ -14,7 +14,7 @@ KILLS = 60
 
 
 @pytest.mark.timeout(300)
-async def test_nothing_is_twice_and_nothing_lost_whatever_dies(tmp_path: Path):
+async def test_a_short_chaos_breaks_no_promise(tmp_path: Path):
     """Users get every run to its end, once, while replicas are killed at any point."""
     told: list[str] = []
 
