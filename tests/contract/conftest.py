@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+import psycopg
 import pytest
 
 from bridge.adapters.memory import Memory, MemoryStore
@@ -35,3 +36,20 @@ async def replicas(request):
     dsn = request.getfixturevalue("postgres_dsn")
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(PostgresStore(dsn, replica=name)) for name in names]
+
+
+@pytest.fixture
+async def pair(postgres_dsn):
+    """Two replicas on one database."""
+    async with (
+        PostgresStore(postgres_dsn, replica="one") as one,
+        PostgresStore(postgres_dsn, replica="two") as two,
+    ):
+        yield one, two
+
+
+@pytest.fixture
+def ask(postgres_dsn):
+    """Ask the database itself, on a connection of its own."""
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        yield lambda sql, *values: connection.execute(sql, values).fetchall()
