@@ -6,6 +6,8 @@ from typing import Any
 
 from tests.scenarios.stage import Asked, Stage
 
+TESTER, APPROVER, OTHER, BRIDGE = "service:tester", "service:approver", "service:other", "bridge"
+ACCEPTED = ("run.accept", TESTER, "", "done")
 STEPS = ["✓ first", "⏸ waiting for hold", "✓ hold", "✓ last", "✓ work:steps succeeded"]
 SAID = ["making thing", "made thing"]
 
@@ -29,3 +31,11 @@ async def ended(stage: Stage, run: Asked, status: str, code: str) -> str:
     assert (shown["status"], shown["error"]) == (status, end["error"])
     assert stage.argo.calls(run.workflow).count("create") == 1
     return str(end["error"]["message"])
+
+
+async def waiting(stage: Stage, action: str = "work:gate") -> Asked:
+    """A run that waits for an approval."""
+    run = await stage.ask(action)
+    await run.reader.told("⏸ waiting for approval by service:tester or service:approver")
+    await stage.until(run, "waiting")
+    return run

@@ -8,33 +8,36 @@ from tests.scenarios.argo import until
 from tests.scenarios.making import succeeded
 from tests.scenarios.stage import SILENCE_SECONDS, Stage
 
+LIST = "/workflows/argo-workflows"
+
 
 async def test_watch_rotation(stage: Stage):
     """A watch that Argo ends with 8/429 "EOF", at once or in the middle, costs nobody a line."""
     rotations = {"route": "watch", "fault": "rotate"}
     stage.argo.faults.put({"streams": [{**rotations, "events": 2}, {**rotations, "times": 1}]})
     run = await stage.held()
-    before = stage.argo.watches
+    before, listed = stage.argo.watches, stage.argo.arrived("GET", LIST)
     stage.argo.faults.now({"do": "rotate"})
     await stage.argo.watched_again(before)
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
     assert stage.argo.faults.state()["applied"]["streams"][0] > 1
+    assert stage.argo.arrived("GET", LIST) == listed  # each goes on where the last one ended
 
 
 async def test_watch_rotation_before_the_first_byte(stage: Stage):
     """A quiet watch ends as HTTP 429 with an "EOF" in its body; that is no rate limit."""
     run = await stage.held()
     stage.argo.faults.put({"streams": [{"route": "watch", "fault": "rotate", "times": 1}]})
-    before = stage.argo.watches
+    before, listed = stage.argo.watches, stage.argo.arrived("GET", LIST)
     stage.argo.faults.now({"do": "rotate"})
     await until(lambda: stage.argo.watches >= before + 2)
     await stage.argo.watched_again(before + 1)
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
-    assert run.reader.count("limits the rate") == 0
+    assert stage.argo.arrived("GET", LIST) == listed
 
 
 async def test_too_old_resource_version(stage: Stage):
