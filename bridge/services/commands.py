@@ -88,11 +88,20 @@ class Commander:
             return False
         definition = await self._actions.definition_of(run)
         terminate = command.verb is Verb.TERMINATE or definition.spec.cancel == "terminate"
-        await self._engines[run.target].stop(run.workflow_name, terminate=terminate)
+        if not await self._is_stopped(run, terminate=terminate):
+            await self._engines[run.target].stop(run.workflow_name, terminate=terminate)
+            if not await self._is_stopped(run, terminate=terminate):
+                return False  # an answer of 200 is not proof
         what = "terminated; nothing is rolled back" if terminate else "stopped; it rolls back"
         outcome = "terminated" if terminate else "stopped"
         await self._settle(run, command, outcome, log(f"the workflow is being {what}"))
         return True
+
+    async def _is_stopped(self, run: Run, *, terminate: bool) -> bool:
+        engine = self._engines[run.target]
+        snapshot = await engine.get(run.workflow_name, uid=run.workflow_uid)
+        enough = {"Terminate"} if terminate else {"Stop", "Terminate"}
+        return snapshot.ended or snapshot.shutdown in enough
 
     async def _decide(self, run: Run, command: Command) -> bool:
         """Open or close the gate, and look whether it is so (argo-recordings, 1.11 and 1.12)."""

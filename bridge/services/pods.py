@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bridge.domain.errors import BridgeError
+from bridge.domain.errors import BridgeError, EngineUnavailable
 from bridge.domain.events import EventDraft, log
 from bridge.domain.logs import PodLine, clean, is_executor_line
 from bridge.domain.workflows import Node, Snapshot
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _GRACE = 1.5
 """Argo sends lines once a second (argo-recordings, section 7): the last ones come after the end."""
 _MOST_LINES = 2_000
+_LAST_READ_SECONDS = 20.0
+"""A stream's first bytes may be 15 s away (argo-recordings, 1.2)."""
 _TRIES = 8
 """How often a pod's last lines are asked for; a pod may be gone, Argo may be away."""
 _REMEMBER_SECONDS = 60.0
@@ -147,12 +149,16 @@ class PodLogs:
         return step in known[1]
 
     async def _stream(self, tail: _Tail, *, follow: bool) -> None:
+        """Read until the stream ends; raises what the engine raises."""
         reading = asyncio.ensure_future(self._lines(tail, follow=follow))
-        ending = asyncio.ensure_future(self._run_out(tail))
+        limit = self._run_out(tail) if follow else self._clock.sleep(_LAST_READ_SECONDS)
+        ending = asyncio.ensure_future(limit)
         try:
             await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
+            elif not follow:  # what did not come is not the end
+                raise EngineUnavailable("the log of the pod does not come")
         finally:
             for task in (reading, ending):
                 task.cancel()

@@ -28,7 +28,8 @@ from bridge.domain.workflows import Snapshot
 from bridge.ports import Appended, Entry, Listing, WatchEvent
 from tests.domain.making import NOW
 
-HANG = "the stream stays open"
+HANG = "the stream stays open for as long as the workflow runs"
+STUCK = "the stream stays open whatever happens"
 APPLIED = "the call is applied, then its error is raised"
 
 
@@ -315,7 +316,9 @@ class FakeEngine:
             for item in script:
                 if isinstance(item, BridgeError):
                     raise item
-                if item is HANG:
+                if item is HANG and not follow:
+                    return  # it shows what there is, and ends
+                if item is HANG or item is STUCK:
                     await asyncio.get_running_loop().create_future()
                 yield item
 
@@ -331,6 +334,8 @@ class FakeEngine:
         self._call("stop", name, terminate)
         if name not in self.workflows:
             raise WorkflowGone(f"{name} is gone")
+        if self.deaf:
+            return
         shutdown = {"shutdown": "Terminate" if terminate else "Stop"}
         raw = self.workflows[name]
         self.workflows[name] = {**raw, "spec": {**raw["spec"], **shutdown}}

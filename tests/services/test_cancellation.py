@@ -161,8 +161,24 @@ async def test_a_cancellation_waits_for_argo_and_for_the_store(world: World):
 
     await world.clock.advance(30)
 
-    assert world.engine.called("stop") == [(run.workflow_name, False)] * 4
+    assert world.engine.called("stop") == [(run.workflow_name, False)] * 3
     assert world.told(run)[-1].startswith("the workflow is being stopped")
+
+
+async def test_a_stop_that_did_nothing_is_asked_for_again(world: World):
+    """Argo may say yes and do nothing: the run is stopped when its workflow says so."""
+    run = await world.ask()
+    world.engine.deaf = True
+    await cancel(world, run)
+    await world.clock.advance(2)
+    (command,) = await world.store.commands(run.id)
+    assert command.outcome is None
+
+    world.engine.deaf = False
+    await world.clock.advance(10)
+
+    (command,) = await world.store.commands(run.id)
+    assert command.outcome == "stopped"
 
 
 async def test_a_cancellation_is_carried_out_after_a_restart(world: World):

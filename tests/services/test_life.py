@@ -32,7 +32,7 @@ async def test_a_run_goes_from_request_to_result(world: World):
         "work | world",
         "✓ work (3 s)",
         SERVED,
-        "✓ thing:make succeeded (4 s)",
+        "✓ thing:make succeeded (2.5 s)",
     ]
     assert ended.status is RunStatus.SUCCEEDED
     assert ended.outputs == {"thing": "t-1", "ref": "resource:default/a-thing"}

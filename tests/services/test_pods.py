@@ -7,7 +7,7 @@ import pytest
 from bridge.domain.errors import EngineUnavailable
 from bridge.domain.logs import PodLine
 from tests.domain.making import node
-from tests.services.fakes import HANG, lines
+from tests.services.fakes import HANG, STUCK, lines
 from tests.services.world import Outside, World
 
 CUT = EngineUnavailable("the stream was cut")
@@ -244,6 +244,18 @@ async def test_a_log_that_does_not_end_does_not_keep_the_run_open(world: World):
     await world.clock.settle()
     assert world.engine.reading == 0
     assert await world.pods.drain(run.id) == {}
+
+
+async def test_a_log_that_comes_late_is_waited_for_and_asked_for_again(world: World):
+    """A slow answer after a step's end costs no line."""
+    world.engine.pods["a"].extend([[STUCK], [lines("1", "2")]])
+
+    run = await running(world, node("a", phase="Succeeded", ended=2))
+    await world.clock.advance(15)
+    assert spoken(world, run) == []
+    await world.clock.advance(10)
+
+    assert spoken(world, run) == ["a | 1", "a | 2"]
 
 
 async def test_the_last_words_are_known_after_a_restart(world: World):
