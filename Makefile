@@ -117,7 +117,7 @@ types: .venv/.dev
 contracts: .venv/.dev
 	@.venv/bin/lint-imports --no-cache
 
-bench: .venv/.dev ## measurements, each beside its target
+bench: .venv/.dev postgres ## measurements, each beside its target
 	@.venv/bin/python -m tests.bench
 
 chaos: .venv/.dev postgres ## kill replicas at random points; SEED= replays, KILLS= how many, STORE= which
