@@ -186,8 +186,8 @@ class MemoryStore:
         known = commands.get(command.slot)
         if known is not None or run.finished:
             return Commanded(command=known, fresh=False, appended=None, run=run)
-        commands[command.slot] = command
         appended = self._append(command.run_id, entry, None, now)
+        commands[command.slot] = command
         return Commanded(
             command=command, fresh=True, appended=appended, run=self._run(command.run_id)
         )

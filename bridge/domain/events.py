@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from bridge.domain.logs import clean
 from bridge.domain.runs import Run, RunError, RunStatus
 
 EventType = Literal["log", "step", "status", "approval", "output", "gap", "done"]
@@ -18,12 +19,20 @@ Level = Literal["debug", "info", "warn", "error"]
 
 @dataclass(frozen=True, slots=True)
 class EventDraft:
-    """An event before it has its place in the run's order."""
+    """An event before it has its place in the run's order.
+
+    Its message is for terminals and pages: no control characters, whoever wrote the words.
+    """
 
     type: EventType
     message: str = ""
     level: Level = "info"
     data: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Clean what would be no plain line."""
+        if not self.message.isprintable():
+            object.__setattr__(self, "message", clean(self.message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,16 @@ def test_every_error_has_its_own_code_and_a_sentence():
     assert all(400 <= cls.status < 600 and cls.title for cls in classes)
 
 
+@given(st.text(alphabet=st.characters(codec=None, exclude_categories=()), max_size=50))
+def test_no_word_of_anybody_breaks_a_terminal_or_a_store(words):
+    """Steps, pods and people may say anything; a line has no control characters all the same."""
+    message = log(f"step | {words} |").message
+
+    assert "\x00" not in message
+    assert "\x1b" not in message
+    message.encode()
+
+
 def test_an_error_without_words_says_its_title():
     """No error is ever empty."""
     assert str(StoreUnavailable()) == StoreUnavailable().detail == StoreUnavailable.title
