@@ -96,7 +96,7 @@ coverage: .venv/.dev
 test-fast: .venv/.dev postgres ## Python without Backstage and the browser
 	@.venv/bin/python -m pytest -q -n 2 -m "not e2e"
 
-test-ts: $(MODULE)/dist/.built ## the scaffolder module
+test-ts: postgres $(MODULE)/dist/.built ## the scaffolder module
 	@cd $(MODULE) && npm run --silent test
 
 test-e2e: .venv/.dev chromium $(EXAMPLE)/packages/app/dist/.built ## the real Backstage and the browser
