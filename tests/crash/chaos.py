@@ -18,7 +18,7 @@ from tests.crash.world import Outcome, Plan, Store, go_round
 from tests.postgres import PostgresServer, postgres
 
 _KILLS_PER_WORLD = {"sqlite": 70, "postgres": 50}
-_SHARES: dict[Store, float] = {"sqlite": 0.6, "postgres": 0.4}
+_SHARES: dict[Store, float] = {"sqlite": 0.5, "postgres": 0.5}
 STORES: tuple[Store, ...] = ("sqlite", "postgres")
 
 

@@ -29,8 +29,19 @@ def a_run_is_one_workflow(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("a", run_id, f"{times} workflows were created")
         if run_id not in stored:
             yield Violation("a", run_id, "a workflow without a stored run")
+    yield from _retries(evidence)
     groups = {run.id: (run.caller, run.action, run.key) for run in stored.values()}
     yield from _overlaps("a", evidence, groups)
+
+
+def _retries(evidence: Evidence) -> Iterator[Violation]:
+    """Workflows that Argo ran again more often than somebody asked."""
+    asked = Counter(run.workflow for run in evidence.stored.runs if run.takes_over is not None)
+    done = Counter(call.name for call in evidence.calls if call.call == "retry" and call.changed)
+    for name, times in done.items():
+        if times > asked[name]:
+            run = next(call.run for call in evidence.calls if call.name == name)
+            yield Violation("a", run, f"Argo ran it again {times} times, asked {asked[name]} times")
 
 
 def locks_exclude(evidence: Evidence) -> Iterator[Violation]:

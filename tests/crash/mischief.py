@@ -20,6 +20,7 @@ from tests.crash.catalog import FakeCatalog, Mood
 
 TTL_SECONDS = 2.0
 _VANISH = {"fault": "vanish", "seconds": [TTL_SECONDS, TTL_SECONDS + 1.0], "chance": 0.5}
+_NO_PHASE = {"fault": "no-phase", "chance": 0.03}
 _CONTROL = ["stop", "terminate", "set", "retry"]
 _UNARY: tuple[Mapping[str, Any], ...] = (
     {"route": "create", "fault": "cut-after", "chance": 0.5},
@@ -92,7 +93,7 @@ class Mischief:
             "archive": self.archive,
             "unary": unary,
             "streams": streams,
-            "workflows": [_VANISH],
+            "workflows": [_VANISH, _NO_PHASE],
         }
         answer = await self.http.put(f"{self.argo_url}/faults", json=faults)
         answer.raise_for_status()

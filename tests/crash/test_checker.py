@@ -132,6 +132,10 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
         "a",
         replace(GOOD, lives=(GOOD.lives[0], replace(GOOD.lives[0], uid="second"))),
     ),
+    "a workflow is retried unasked": (
+        "a",
+        replace(GOOD, calls=(*GOOD.calls, replace(GOOD.calls[1], call="retry"))),
+    ),
     "a run never ends": (
         "b",
         stored(runs=(GATE, replace(HOLD, status="running")), events=EVENTS[:-1]),

@@ -272,6 +272,7 @@ def _environment(
         "BRIDGE_LEASE_SECONDS": str(_LEASE_SECONDS),
         "BRIDGE_LOG_LEVEL": "warning",
         "BRIDGE_PUBLIC_URL": PUBLIC_URL,
+        "BRIDGE_STUCK_SECONDS": "2.5",
         "BRIDGE_TOKENS": ",".join(f"{name}={token}" for name, token in TOKENS.items()),
         "CRASH_FOLDER": str(folder),
         "CRASH_MUTATION": plan.mutation,
