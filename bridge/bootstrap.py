@@ -287,7 +287,7 @@ class Bridge:
     async def _go_on(self, run: Run) -> None:
         """Follow a workflow that somebody retried in Argo, as the next attempt of its run."""
         record = AuditDraft("run.reopened", "argo", reason="retried in Argo", data={"of": run.id})
-        await self.runs.again(run, by=record, takes_over=True)
+        await self.runs.again(run, by=record, takes_over=True, reopened=True)
 
     def _let_go(self, run_id: str) -> None:
         """Another replica has the run: whatever is under way for it here ends at its next write."""

@@ -106,7 +106,9 @@ class NewRun:
     may_queue: bool = False
     """Whether it waits for its lock; otherwise a held lock refuses it."""
     takes_over: Run | None = None
-    """The ended run whose workflow Argo has opened again: followed on, not created."""
+    """The ended run whose workflow is to go on: retried, not created."""
+    reopened: bool = False
+    """Whether somebody has retried that workflow in Argo already: it cannot be told to wait."""
 
     @property
     def fingerprint(self) -> str:
@@ -286,8 +288,9 @@ def decide_acceptance(
     outdated = new.takes_over is not None and (latest is None or latest.id != new.takes_over.id)
     if latest is not None and (latest.status not in _ENDS or outdated):
         return Acceptance(run=latest, replayed=True)
-    # A workflow that runs again in Argo cannot be told to wait.
-    if holder is not None and not new.may_queue and new.takes_over is None:
+    if holder is not None and new.reopened:
+        new = replace(new, lock=None)
+    elif holder is not None and not new.may_queue:
         raise LockHeld(
             f"Run {holder.id} already works on {new.lock}; wait for its end, or cancel it.",
             run_id=holder.id,

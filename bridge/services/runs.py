@@ -149,8 +149,12 @@ class Runs:
         """How far a reader has come. Raises RunUnknown."""
         return await self._store.acknowledged(run_id, reader=reader)
 
-    async def again(self, run: Run, *, by: AuditDraft, takes_over: bool) -> Acceptance:
+    async def again(
+        self, run: Run, *, by: AuditDraft, takes_over: bool, reopened: bool = False
+    ) -> Acceptance:
         """The next attempt of an ended run: a new workflow, or on with the one it had.
+
+        *reopened* says that the workflow runs again already.
 
         Raises like :meth:`accept`.
         """
@@ -164,7 +168,7 @@ class Runs:
         )
         new = self._new_run(request)
         if takes_over:
-            new = replace(new, takes_over=run)
+            new = replace(new, takes_over=run, reopened=reopened)
         return await self._accept(new, by)
 
 

@@ -141,7 +141,7 @@ class Submitter:
         """Wait until the run is the one that may work on its thing, or is cancelled."""
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=5.0)
         told = ""
-        while run.lock is not None and not run.holds_lock and run.takes_over is None:
+        while run.lock is not None and not run.holds_lock:
             if run.cancelling or (before := await self._journal.take_lock(run.id)) is None:
                 break
             if before.id != told:

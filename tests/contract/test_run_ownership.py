@@ -181,7 +181,7 @@ async def test_a_workflow_that_runs_again_is_followed_though_its_thing_is_taken(
     first = await move(store, await locked(store, 1, key="same"), RunStatus.FAILED)
     holder = await locked(store, 2)
 
-    again = await locked(store, 3, key="same", takes_over=first)
+    again = await locked(store, 3, key="same", takes_over=first, reopened=True)
 
     assert not again.holds_lock
     assert (await store.run(holder.id)).holds_lock

@@ -614,3 +614,44 @@ async def test_a_queued_run_waits_on_after_a_restart(world: World):
 
     assert again.run(second).workflow_uid
     await again.tasks.aclose()
+
+
+@pytest.mark.parametrize("mode", ["attempt", "workflow"])
+async def test_a_retry_does_not_go_past_the_lock(world: World, mode):
+    """Trying again is refused while another run works on the same thing, in either way."""
+    locked(world)
+    run = await failed(world, name="x")
+    other = await world.ask(name="x")
+
+    with pytest.raises(LockHeld, match=other.id):
+        await world.control.retry(wish(run), mode)
+
+    assert world.run(run).superseded_by is None
+    assert world.engine.called("retry") == []
+
+
+async def test_a_retried_workflow_holds_its_lock(world: World):
+    """While Argo runs the failed steps again, nobody else works on the thing."""
+    locked(world)
+    run = await failed(world, name="x")
+    again = (await world.control.retry(wish(run), "workflow")).run
+    await world.clock.settle()
+
+    with pytest.raises(LockHeld, match=again.id):
+        await world.ask(name="x")
+
+
+async def test_a_retried_workflow_may_wait_for_its_lock(world: World):
+    """Where runs queue, a retry queues too: Argo is asked when it is its turn."""
+    locked(world, whenHeld="queue")
+    run = await failed(world, name="x")
+    other = await world.ask(name="x", key="other")
+    await world.control.retry(wish(run), "workflow")
+    await world.clock.advance(10)
+    assert world.engine.called("retry") == []
+
+    world.ended(other)
+    await world.finish(other)
+    await world.clock.advance(10)
+
+    assert world.engine.called("retry") == [(run.workflow_name,)]

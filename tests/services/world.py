@@ -154,7 +154,7 @@ class World:
     async def go_on(self, run: Run) -> None:
         """Follow a workflow that was retried in Argo."""
         record = AuditDraft("run.reopened", "argo", data={"of": run.id})
-        await self.runs.again(run, by=record, takes_over=True)
+        await self.runs.again(run, by=record, takes_over=True, reopened=True)
 
     async def take_up(self, runs: list[Run]) -> None:
         """Go on with claimed runs."""
