@@ -10,10 +10,12 @@ import pytest
 
 from bridge.adapters import postgres_session
 from bridge.adapters.postgres import PostgresStore
+from bridge.domain.commands import AuditDraft
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunStatus
 from tests.contract.storing import accept, run_id, write
+from tests.domain.making import NOW
 
 BOUND = 20.0
 
@@ -104,11 +106,11 @@ async def test_a_database_that_is_away_is_unavailable_and_comes_back(
 
 
 async def test_text_that_no_row_can_hold_is_the_callers_fault(postgres_dsn):
-    """A line with a NUL is not tried again for ever as if the database were away."""
+    """A word with a NUL is not tried again for ever as if the database were away."""
     async with PostgresStore(postgres_dsn) as store:
         run = await accept(store)
         with pytest.raises(ValueError, match="cannot hold"):
-            await write(store, run.id, log("a\x00b"))
+            await store.audit(AuditDraft("run.cancel", "caller", reason="a\x00b"), now=NOW)
         assert await store.run(run.id) == run
 
 
