@@ -174,12 +174,13 @@ def lost_means_gone(evidence: Evidence) -> Iterator[Violation]:
     """(k) A run is given up only when Argo has removed its workflow, archive and all."""
     made = {life.name for life in evidence.lives}
     gone = {life.name: life.at for life in evidence.lives if life.to == "gone"}
+    ended = {life.name for life in evidence.lives if life.to == "ended"}
     for run in evidence.stored.runs:
         if run.status != "lost" or run.workflow not in made:
             continue
         if gone.get(run.workflow, 1e18) > (run.finished_at or 0):
             yield Violation("k", run.id, "was given up while Argo had its workflow")
-        elif evidence.archive and run.takes_over is None:
+        elif evidence.archive and run.workflow in ended and run.takes_over is None:
             yield Violation("k", run.id, "was given up while Argo had its workflow archived")
 
 

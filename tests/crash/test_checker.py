@@ -204,7 +204,11 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
     ),
     "a run is given up though archived": (
         "k",
-        replace(stored(runs=(GATE, replace(HOLD, status="lost", workflow="v"))), archive=True),
+        replace(
+            stored(runs=(GATE, replace(HOLD, status="lost", workflow="v"))),
+            lives=(*GOOD.lives[:3], replace(GOOD.lives[3], at=2.5, to="ended"), GOOD.lives[3]),
+            archive=True,
+        ),
     ),
     "a client gets a fault": ("l", seen(faults=["answered 500"])),
 }
