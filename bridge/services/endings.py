@@ -35,6 +35,8 @@ from bridge.services.registration import Registrar
 
 _log = logging.getLogger(__name__)
 
+_DELETED = "Argo has not looked at the workflow; it is deleted"
+
 
 class Endings:
     """Ends the runs of one Argo target."""
@@ -75,18 +77,22 @@ class Endings:
             "The workflow was deleted before its end was seen; look in Argo for what it did."
         )
         await self._pods.drain(run_id)
-        await self._until_stored(run_id, lambda run: self._fail(run, error, RunStatus.LOST))
+
+        async def end(run: Run) -> None:
+            if await self._journal.said(run, _DELETED):  # by an owner who did not live to tell
+                await self._fail(run, _stuck(), RunStatus.FAILED)
+            else:
+                await self._fail(run, error, RunStatus.LOST)
+
+        await self._until_stored(run_id, end)
 
     async def stuck(self, run_id: str) -> None:
         """Argo never looked at the workflow: only deletion ends that (argo-recordings, 1.10)."""
-        error = WorkflowStuck(
-            "Argo accepted the workflow and never started it, so it was deleted; "
-            "ask the platform team whether the workflow-controller is running."
-        )
 
         async def end(run: Run) -> None:
+            await self._journal.say_once(run, _DELETED, level="warn")
             await self._engine.delete(run.workflow_name)
-            await self._fail(run, error, RunStatus.FAILED)
+            await self._fail(run, _stuck(), RunStatus.FAILED)
 
         await self._until_stored(run_id, end)
 
@@ -142,6 +148,13 @@ class Endings:
         entity = entity_of(definition, roots=roots, run_id=run.id)
         ref = str(entity.ref) if entity else None
         return outputs_of(definition, roots={**roots, "entity": {"ref": ref}})
+
+
+def _stuck() -> WorkflowStuck:
+    return WorkflowStuck(
+        "Argo accepted the workflow and never started it, so it was deleted; "
+        "ask the platform team whether the workflow-controller is running."
+    )
 
 
 def _with_past(run: Run, snapshot: Snapshot) -> Run:

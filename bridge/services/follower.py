@@ -243,8 +243,17 @@ class Follower:
             for tracked in tuple(self._tracked.values()):
                 idle = tracked.uid is not None and not tracked.phase and not tracked.ending
                 if idle and now - tracked.since > self._patience:
-                    tracked.ending = True
-                    self.on_stuck(tracked.run_id)
+                    await self._give_up(tracked)
+
+    async def _give_up(self, tracked: Tracked) -> None:
+        """Report a workflow as stuck if Argo itself shows it so: we may have slept ourselves."""
+        with suppress(BridgeError):  # the next look tries again, or its end is found
+            snapshot = await self._engine.get(tracked.workflow, uid=tracked.uid)
+            if snapshot.phase or snapshot.uid != tracked.uid:
+                self._offer(tracked, snapshot)
+            elif not tracked.ending:
+                tracked.ending = True
+                self.on_stuck(tracked.run_id)
 
     # --- one commit after the other ----------------------------------------------------------
 

@@ -117,6 +117,36 @@ async def test_a_workflow_that_never_gets_a_phase_is_deleted(world: World):
     assert world.engine.workflows == {}
 
 
+async def test_a_bridge_that_slept_deletes_no_healthy_workflow(world: World):
+    """A process that was paused looks again before it calls a workflow stuck."""
+    run = await world.ask()
+    world.engine.show(run.workflow_name, node("a", "HTTP"), quietly=True)
+    await world.clock.settle()
+    world.clock.time += 700
+
+    await world.clock.advance(60)
+
+    assert world.engine.called("delete") == []
+    assert world.run(run).status is RunStatus.RUNNING
+
+
+async def test_a_stuck_workflow_is_called_so_although_its_deleter_died(world: World):
+    """Killed between the deletion and telling of it, the next process still gives the reason."""
+    run = await world.ask()
+    world.engine.show(run.workflow_name, phase=None)
+    await world.clock.advance(590)
+    world.store.faults.extend(["ok", *["full"] * 9])
+    await world.clock.until(lambda: not world.engine.workflows)
+    assert not world.run(run).finished
+
+    world.store.faults.clear()
+    again = await world.restart()
+    ended = await again.finish(run)
+
+    assert (ended.status, ended.error.code) == (RunStatus.FAILED, "workflow_stuck")
+    await again.tasks.aclose()
+
+
 async def test_a_workflow_is_not_called_stuck_while_argo_is_away(world: World):
     """An outage longer than the patience never costs a healthy workflow."""
     run = await world.ask()
