@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.scenarios.argo import until
 from tests.scenarios.making import succeeded
 from tests.scenarios.stage import FAST, Stage
 
@@ -123,11 +124,17 @@ async def test_html_from_a_proxy(stage: Stage):
     assert stage.argo.faults.state()["applied"]["streams"] == [2]
 
 
-async def test_a_server_error_after_which_the_workflow_is_there(stage: Stage):
-    """An internal error of Argo that hid a success makes no second workflow."""
-    fault = {"route": "create", "fault": "internal", "applied": True, "times": 1}
-    stage.argo.faults.put({"unary": [fault]})
+@pytest.mark.parametrize("fault", ["internal", "modified", "unavailable", "html", "rate-limit"])
+async def test_a_refusal_after_which_the_workflow_is_there(stage: Stage, fault: str):
+    """Whatever an answer says that hid a success, there is no second workflow.
+
+    Nor does it take a watch to find the first one.
+    """
+    refusal = {"route": "create", "fault": fault, "applied": True, "times": 1}
+    stage.argo.faults.put({"unary": [refusal]})
+    await until(lambda: stage.argo.faults.now({"do": "silent", "route": "watch"}))
     run = await stage.held()
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
+    assert stage.argo.faults.state()["applied"]["unary"] == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.scenarios.making import SAID, STEPS, ended
 from tests.scenarios.stage import Stage, open_stage
 
@@ -33,9 +35,15 @@ async def test_deletion_by_ttl_that_shows_the_end(stage: Stage):
     assert stage.argo.engine.find(run.workflow) is None
 
 
-async def test_archived_fallback(stage: Stage):
-    """A workflow that ended and was cleaned away while nobody looked is found in the archive."""
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_archived_fallback(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, is_listed: bool):
+    """A workflow that was cleaned away while nobody looked is found in the archive, by list or get.
+
+    The list has the archive in it, unless who asks may not read that (research/argo, 1.6).
+    """
     stage.argo.faults.put({"archive": True})
+    if not is_listed:
+        monkeypatch.setattr(stage.argo.engine.archive, "without", lambda _live: [])
     run = await stage.held()
     async with stage.argo.away():
         stage.argo.open(run.workflow)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bridge.domain.errors import LeaseLost
 from tests.scenarios.argo import Argo, until
 from tests.scenarios.fleet import Fleet, fleet
 from tests.scenarios.making import SAID, STEPS
 from tests.scenarios.reading import Reader
+from tests.scenarios.stage import open_stage
 
 STREAMS, RUNS, CLIENTS = 60, 6, 4
 DRAIN_SECONDS = 2.0
@@ -148,3 +151,14 @@ async def test_a_restart_of_the_only_replica_loses_nothing(alone: Fleet, argo: A
     await asyncio.wait_for(working, 60)
 
     load.check()
+
+
+async def test_a_bridge_that_has_let_go_writes_nothing_more(kept: dict[str, Any]):
+    """What goes on after a shutdown is the next owner's: a late write here is refused."""
+    async with open_stage(kept) as stage:
+        run = await stage.held()
+        await stage.bridge.aclose()
+
+        with pytest.raises(LeaseLost):
+            await stage.bridge.journal.say(run.id, "too late")
+        assert run.reader.count("too late") == 0
