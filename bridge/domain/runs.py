@@ -71,6 +71,8 @@ class RunContext:
     task_id: str | None = None
     step_id: str | None = None
     template: str | None = None
+    attempt: str | None = None
+    """Which pressing of *Create* or *Retry* asks; opaque."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class NewRun:
     """Whether it waits for its lock; otherwise a held lock refuses it."""
     takes_over: Run | None = None
     """The ended run whose workflow is to go on: retried, not created."""
+    another: bool = False
+    """Whether another attempt is asked for in so many words."""
     reopened: bool = False
     """Whether somebody has retried that workflow in Argo already: it cannot be told to wait."""
 
@@ -285,6 +289,10 @@ def decide_acceptance(
         raise IdempotencyKeyReused(
             f"The Idempotency-Key was used for run {latest.id} with other input; use a new key."
         )
+    # Who recovers asks again for what was begun; only who presses again wants another attempt.
+    same_press = not new.another and new.context.attempt is not None
+    if latest is not None and same_press and latest.context.attempt == new.context.attempt:
+        return Acceptance(run=latest, replayed=True)
     outdated = new.takes_over is not None and (latest is None or latest.id != new.takes_over.id)
     if latest is not None and (latest.status not in _ENDS or outdated):
         return Acceptance(run=latest, replayed=True)

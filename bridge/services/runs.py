@@ -169,6 +169,7 @@ class Runs:
         new = self._new_run(request)
         if takes_over:
             new = replace(new, takes_over=run, reopened=reopened)
+        new = replace(new, another=True)
         return await self._accept(new, by)
 
 

@@ -74,7 +74,12 @@ class RunsApi:
             caller=caller.subject,
             user=caller.user,
             key=request.headers.get("idempotency-key"),
-            context=RunContext(body.context.task_id, body.context.step_id, body.context.template),
+            context=RunContext(
+                body.context.task_id,
+                body.context.step_id,
+                body.context.template,
+                body.context.attempt,
+            ),
         )
         if body.context.dry_run:
             preview = PreviewView.model_validate(self._runs.preview(asked))

@@ -47,6 +47,7 @@ class ContextBody(_Body):
     task_id: Short | None = None
     step_id: Short | None = None
     template: Short | None = None
+    attempt: Short | None = None
     dry_run: bool = False
 
 

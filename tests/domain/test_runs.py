@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge.domain.errors import IdempotencyKeyReused, LeaseLost, LockHeld
-from bridge.domain.runs import Run, RunChanges, RunStatus, apply_changes, decide_acceptance
+from bridge.domain.runs import (
+    Run,
+    RunChanges,
+    RunContext,
+    RunStatus,
+    apply_changes,
+    decide_acceptance,
+)
 from tests.domain.making import NOW, a_run, new_run
 
 ENDS = {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.LOST}
@@ -193,6 +200,19 @@ def test_an_attempt_that_takes_a_workflow_over_keeps_its_place(end):
         run = decided.run
         assert (run.workflow_name, run.workflow_uid) == (before.workflow_name, "uid-1")
         assert (run.takes_over, run.attempt, run.state) == (before.id, 2, state)
+
+
+@given(st.sampled_from(sorted(ENDS)), st.sampled_from([None, "press-1", "press-2"]))
+def test_only_who_presses_again_gets_another_attempt(end, press):
+    """Who recovers from a crash hears how the run ended; a new pressing is a new attempt."""
+    latest = a_run(end, context=RunContext(attempt="press-1"))
+    new = new_run("01kagw9zq6x3v5t7y8r2m4n6p9", context=RunContext(attempt=press))
+
+    decided = decide_acceptance(new, latest=latest)
+    asked_for = decide_acceptance(replace(new, another=True), latest=latest)
+
+    assert decided.replayed == (press == "press-1" or end is RunStatus.SUCCEEDED)
+    assert asked_for.replayed == (end is RunStatus.SUCCEEDED)
 
 
 def test_a_workflow_is_taken_over_from_the_latest_attempt_only():

@@ -158,6 +158,19 @@ describe('a backend that was killed', () => {
   });
 });
 
+describe('a kill between the acceptance and its note', () => {
+  it('tells how the run ended and starts no other', async () => {
+    const task = new FakeTask();
+    stage.bridge.runs.set('run-1', FAILED);
+    stream('bad');
+    await expect(runAction(task.execute().ctx, DEPS, JOB)).rejects.toThrow();
+    task.stored.clear();
+    stream('bad');
+    await expect(runAction(task.execute().ctx, DEPS, JOB)).rejects.toThrow();
+    expect(stage.bridge.nextRuns).toEqual(['run-2']);
+  });
+});
+
 describe('the Retry of a task', () => {
   it('makes a new attempt under the same key after a failure', async () => {
     const task = new FakeTask();

@@ -68,6 +68,7 @@ describe('a run that succeeds', () => {
         taskId: 'task-1',
         stepId: 'create',
         template: 'template:default/namespace-create',
+        attempt: expect.stringMatching(/^\w{12}$/),
       },
     });
     expect(post?.headers.get('idempotency-key')).toMatch(/^scaffolder-\w{64}$/);

@@ -3,7 +3,7 @@
  * Knows idempotency, and a *Retry* from a recovery; prints nothing but that it waits.
  */
 import type { AuthService } from '@backstage/backend-plugin-api';
-import type { BridgeClient } from '../client/bridgeClient';
+import type { BridgeClient, RunRequest } from '../client/bridgeClient';
 import { persist } from '../client/retry';
 import { endedBadly, type Run } from '../client/wire';
 import { BridgeProblem, StepError } from '../errors';
@@ -47,9 +47,8 @@ export async function obtainRun(
       again = true;
       return run.id;
     }
-    run = await patiently(() =>
-      client.submit(step.request, step.idempotencyKey),
-    );
+    const request = await pressed(ctx, auth, step.request);
+    run = await patiently(() => client.submit(request, step.idempotencyKey));
     return run.id;
   });
   return { run: run ?? (await patiently(() => client.getRun(runId))), again };
@@ -67,8 +66,29 @@ async function isRetried(
   if (Object.keys(ctx.secrets ?? {}).length === 0) {
     return false;
   }
-  const initiator = await ctx.getInitiatorCredentials();
-  return auth.isPrincipal(initiator, 'none') || pressOf(ctx) !== before.press;
+  return !(await isSignedIn(ctx, auth)) || pressOf(ctx) !== before.press;
+}
+
+async function isSignedIn(
+  ctx: StepContext,
+  auth: AuthService,
+): Promise<boolean> {
+  return !auth.isPrincipal(await ctx.getInitiatorCredentials(), 'none');
+}
+
+/**
+ * The request with the pressing that it belongs to, where pressings can be told apart: an
+ * execution that died before it could note its run then gets that run, however it ended.
+ */
+async function pressed(
+  ctx: StepContext,
+  auth: AuthService,
+  request: RunRequest,
+): Promise<RunRequest> {
+  const known = Object.keys(ctx.secrets ?? {}).length > 0;
+  return known && (await isSignedIn(ctx, auth))
+    ? { ...request, context: { ...request.context, attempt: pressOf(ctx) } }
+    : request;
 }
 
 /** The run, or `undefined` when the bridge has forgotten it (its key it may still know). */

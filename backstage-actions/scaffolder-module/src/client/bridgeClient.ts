@@ -34,6 +34,8 @@ export interface RunRequest {
     readonly taskId: string;
     readonly stepId: string;
     readonly template: string | undefined;
+    /** Which pressing of *Create* or *Retry* asks: the same one never gets a second attempt. */
+    readonly attempt?: string;
   };
 }
 

@@ -110,6 +110,8 @@ export class FakeBridge {
   readonly nextRuns: string[] = ['run-1', 'run-2'];
   readonly streams: Stream[] = [];
   readonly byKey = new Map<string, string>();
+  /** Which pressing began a run. */
+  readonly presses = new Map<string, string>();
   /** What readers have acknowledged, by `run/reader`; a bridge without this answers 404. */
   readers: Map<string, number> | undefined = new Map<string, number>();
   onCancel: (runId: string) => void = () => {};
@@ -141,21 +143,28 @@ export class FakeBridge {
         body: text ? JSON.parse(text) : undefined,
       });
     }),
-    http.post(`${BASE_URL}/v1/runs`, ({ request }) => {
+    http.post(`${BASE_URL}/v1/runs`, async ({ request }) => {
+      const body = (await request.clone().json()) as {
+        context?: { attempt?: string };
+      };
+      const press = body.context?.attempt;
       const key = request.headers.get('idempotency-key') ?? '';
       const known = this.byKey.get(key);
       const run = known ? this.runs.get(known) : undefined;
       if (
         known &&
         run &&
-        run.status !== 'failed' &&
-        run.status !== 'cancelled'
+        ((run.status !== 'failed' && run.status !== 'cancelled') ||
+          (press !== undefined && this.presses.get(known) === press))
       ) {
         return HttpResponse.json(runDocument(known, run));
       }
       const id = this.nextRuns.shift() ?? 'run-x';
       const attempt = Number(run?.attempt ?? 0) + 1;
       this.byKey.set(key, id);
+      if (press !== undefined) {
+        this.presses.set(id, press);
+      }
       this.runs.set(id, { attempt, ...this.runs.get(id) });
       return HttpResponse.json(runDocument(id, this.runs.get(id)), {
         status: 202,
