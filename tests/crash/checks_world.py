@@ -161,10 +161,12 @@ def gates_are_opened_by_people(evidence: Evidence) -> Iterator[Violation]:
 
 def ends_are_what_was_asked(evidence: Evidence) -> Iterator[Violation]:
     """(k) A run that cannot end by itself ends as cancelled, and only if somebody asked."""
+    ended = {life.name for life in evidence.lives if life.to == "ended"}
     for run in evidence.stored.runs:
         if run.status == "cancelled" and run.cancelled_by is None:
             yield Violation("k", run.id, "was cancelled, and nobody asked for it")
-        if run.action == "crash:hold" and run.status in ENDS - {"cancelled", "lost"}:
+        held = run.action == "crash:hold" and run.workflow in ended
+        if held and run.status in ENDS - {"cancelled", "lost"}:
             yield Violation("k", run.id, f"was cancelled by {run.cancelled_by}, and {run.status}")
         if run.action == "crash:fail" and run.status == "succeeded":
             yield Violation("k", run.id, "its workflow failed, and it succeeded")

@@ -57,6 +57,7 @@ class People:
             Scenario.hold: 2,
             Scenario.refuse: 1.5,
             Scenario.queue: 2,
+            Scenario.torn: 1,
         }
         chosen = rng.choices(tuple(scenarios), tuple(scenarios.values()))[0]
         await chosen(Scenario(self.client, rng, number))
@@ -130,6 +131,18 @@ class Scenario:
         async with asyncio.TaskGroup() as group:
             group.create_task(one(1))
             group.create_task(one(2))
+
+    async def torn(self) -> None:
+        """A failure with a lock, tried again in Argo while others may want the same thing."""
+        key, name = f"torn-{self.number}", f"torn-{self.rng.randint(1, 2)}"
+        run = await self.client.submit("crash:torn", {"name": name}, key=key)
+        if run is None:
+            return
+        await self._read(run)
+        await asyncio.sleep(self.rng.uniform(0, 0.3))
+        again = await self._retry(run, "workflow")
+        if again != run:
+            await self._read(again)
 
     async def queue(self) -> None:
         """Runs on one thing, one after the other; one perhaps cancelled while it waits."""
