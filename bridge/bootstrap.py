@@ -63,6 +63,7 @@ DEADLINE_CHECK_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
 CONTROL_CONNECTIONS = 12
 CATALOG_SECONDS = 15.0
+IN_FLIGHT_SLACK = timedelta(seconds=5)
 TARGET = "default"
 
 
@@ -133,6 +134,7 @@ class Bridge:
             chance=chance,
             site=site,
             kept=timedelta(seconds=settings.argo_ttl_seconds),
+            under_way=timedelta(milliseconds=settings.argo_timeout) + IN_FLIGHT_SLACK,
         )
         self._commander = Commander(
             store=store,

@@ -50,6 +50,10 @@ class Reopening:
             run = await self._latest(snapshot)
             if run is None or not run.finished or run.status is RunStatus.SUCCEEDED:
                 return
+            if run.workflow_uid is None and run.status is RunStatus.CANCELLED:
+                _log.warning("stopping a workflow made after its cancel", extra={"run": run.id})
+                await self._engine.stop(snapshot.name)
+                return
             now = await self._engine.get(snapshot.name, uid=run.workflow_uid)
             if now.ended or now.uid != run.workflow_uid:
                 return

@@ -32,7 +32,7 @@ from bridge.domain.events import status
 from bridge.domain.mapping import Site, roots_of, workflow_of
 from bridge.domain.progress import NO_PAST, FollowState
 from bridge.domain.runs import RUN_LABEL, Run, RunChanges, RunError, RunStatus
-from bridge.domain.workflows import Snapshot
+from bridge.domain.workflows import Snapshot, moment
 from bridge.ports import Chance, Clock, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
@@ -42,6 +42,9 @@ from bridge.services.journal import Journal
 _BEFORE = frozenset({RunStatus.ACCEPTED, RunStatus.SUBMITTING})
 _UNDONE = (EngineUnreached, EngineConflict, EngineForbidden)
 """Failures that say that nothing was created."""
+_LOOK_SECONDS = 2.0
+_TELL_APART = timedelta(seconds=1.2)
+"""Argo's times are whole seconds."""
 _AGAIN = (EngineUnavailable, EngineConflict, EngineForbidden)
 
 
@@ -61,6 +64,7 @@ class Submitter:
         site: Site,
         at_once: int = 4,
         kept: timedelta = timedelta(hours=1),
+        under_way: timedelta = timedelta(seconds=35),
     ) -> None:
         self._store = store
         self._journal = journal
@@ -72,6 +76,7 @@ class Submitter:
         self._site = site
         self._slots = asyncio.Semaphore(at_once)
         self._kept = kept
+        self._under_way = under_way
 
     async def submit(self, run: Run) -> None:
         """Bring *run* to its workflow, or to its end; waits for as long as Argo is away."""
@@ -126,11 +131,16 @@ class Submitter:
             # The watch may show the workflow before the answer to its creation arrives.
             self._followers[run.target].track(run, definition=definition)
             run = await self._with_lock(run)
+            if run.cancelling:
+                by = run.cancel_requested_by
+                raise RunCancelled(f"Cancelled by {by} before a workflow was made.")
             async with self._slots:
                 return await self._bring(run, definition, doubt=doubt)
         except (StoreUnavailable, LeaseLost, *_AGAIN):
             raise
         except BridgeError as error:
+            if doubt and (found := await self._made_late(run)) is not None:
+                return found
             self._followers[run.target].forget(run.id)
             await self._journal.end(
                 run, status=_END_OF.get(type(error), RunStatus.FAILED), error=RunError.of(error)
@@ -154,8 +164,6 @@ class Submitter:
 
     async def _bring(self, run: Run, definition: ActionDefinition, *, doubt: bool) -> Snapshot:
         engine = self._engines[run.target]
-        if run.cancelling:
-            return await self._already_made(run, engine)
         if run.takes_over is not None:
             return await self._open_again(run, engine)
         if doubt and (found := await self._made_before(run, engine)) is not None:
@@ -176,8 +184,7 @@ class Submitter:
         if run.status is RunStatus.ACCEPTED:
             changes = RunChanges(status=RunStatus.SUBMITTING, doubt_since=now)
             await self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
-        elif run.doubt_since is None or now - run.doubt_since > self._kept / 4:
-            # No workflow was there: what may be made from here on is not older than this.
+        else:
             await self._journal.write(run.id, changes=RunChanges(doubt_since=now))
 
     async def _made_before(self, run: Run, engine: WorkflowEngine) -> Snapshot | None:
@@ -201,12 +208,20 @@ class Submitter:
             await self._begin(run)
             if not found.ended or _retried(found, run):
                 return found
+            await self._until_next_second(found)
             return await engine.retry(run.workflow_name)
         except WorkflowGone as error:
             raise WorkflowLost(
                 "Argo has removed the workflow, so it cannot be tried again there; "
                 "ask for a new attempt."
             ) from error
+
+    async def _until_next_second(self, found: Snapshot) -> None:
+        """Let a second pass since the workflow began: that is how its next start is told apart."""
+        begun = moment(found.started) if found.started else self._clock.now()
+        wait = (begun + _TELL_APART - self._clock.now()).total_seconds()
+        if wait > 0:
+            await self._clock.sleep(min(wait, _TELL_APART.total_seconds()))
 
     async def _adopt(self, run: Run, engine: WorkflowEngine) -> Snapshot:
         """An earlier try may have been applied although its answer was lost."""
@@ -216,16 +231,23 @@ class Submitter:
             raise EngineConflict("the workflow was there and is gone again") from error
         return _checked(found, run)
 
-    async def _already_made(self, run: Run, engine: WorkflowEngine) -> Snapshot:
-        """A cancelled run is not created any more; but an earlier try may have been."""
-        message = f"Cancelled by {run.cancel_requested_by} before a workflow was made."
-        try:
-            found = await engine.get(run.workflow_name)
-        except WorkflowGone as error:
-            raise RunCancelled(message) from error
-        if not _is_of(found, run):
-            raise RunCancelled(message)
-        return found
+    async def _made_late(self, run: Run) -> Snapshot | None:
+        """What a creation of unknown outcome has made; None once none can be under way any more.
+
+        A workflow that is not there yet proves nothing before.
+        """
+        engine = self._engines[run.target]
+        while True:
+            run = await self._store.run(run.id)
+            try:
+                found = await engine.get(run.workflow_name)
+            except WorkflowGone:
+                left = (run.doubt_since or run.created_at) + self._under_way - self._clock.now()
+                if left <= timedelta(0):
+                    return None
+                await self._clock.sleep(min(left.total_seconds(), _LOOK_SECONDS))
+            else:
+                return found if _is_of(found, run) else None
 
 
 _END_OF: Mapping[type[BridgeError], RunStatus] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bridge.domain.commands import Command, Verb
@@ -135,6 +137,58 @@ async def test_a_cancelled_submission_is_carried_on_after_a_restart(world: World
     assert (await again.finish(run)).status is RunStatus.CANCELLED
     assert len(again.engine.called("create")) == 1
     await again.tasks.aclose()
+
+
+async def test_a_cancel_waits_for_a_creation_that_may_be_under_way(world: World):
+    """Killed while Argo was creating, cancelled, and the workflow appears late: it is stopped."""
+    world.engine.end_watches(DOWN)
+    world.engine.faults["listing"].extend([DOWN] * 3)
+    world.engine.faults["create"].append((APPLIED, DOWN))
+    run = await world.ask()
+    late = world.engine.workflows.pop(run.workflow_name)
+    await cancel(world, run)
+
+    again = await world.restart()
+    await again.clock.advance(20)
+    assert not again.run(run).finished
+    again.engine.workflows[run.workflow_name] = late
+    again.engine.tell("ADDED", late)
+    await again.clock.until(lambda: again.engine.called("stop"))
+    again.ended(run, phase="Failed")
+
+    assert (await again.finish(run)).status is RunStatus.CANCELLED
+    await again.tasks.aclose()
+
+
+async def test_a_cancel_of_what_was_never_made_ends_when_nothing_can_come_any_more(world: World):
+    """After the longest time that a creation can take, there is nothing to wait for."""
+    world.engine.faults["create"].append(DOWN)
+    run = await world.ask()
+    await cancel(world, run)
+
+    again = await world.restart()
+    ended = await again.finish(run, within=40)
+
+    assert ended.status is RunStatus.CANCELLED
+    assert len(again.engine.called("create")) == 1
+    await again.tasks.aclose()
+
+
+async def test_a_workflow_that_comes_after_its_cancel_is_stopped(world: World):
+    """Whatever is made for a run that was cancelled without a workflow does no work for long."""
+    world.engine.faults["create"].append((APPLIED, DOWN))
+    run = await world.ask()
+    late = world.engine.workflows.pop(run.workflow_name)
+    world.store._memory.runs[run.id] = replace(
+        world.run(run), status=RunStatus.CANCELLED, finished_at=NOW, workflow_uid=None
+    )
+    world.follower.forget(run.id)
+
+    world.engine.workflows[run.workflow_name] = late
+    world.engine.tell("MODIFIED", late)
+    await world.clock.settle()
+
+    assert world.engine.called("stop") == [(run.workflow_name, False)]
 
 
 async def test_somebody_elses_workflow_is_never_stopped(world: World):

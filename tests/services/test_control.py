@@ -403,7 +403,7 @@ async def test_a_workflow_can_be_retried_in_place(world: World):
     run = await failed(world)
 
     again = (await world.control.retry(wish(run), "workflow")).run
-    await world.clock.settle()
+    await world.clock.advance(2)
 
     assert world.engine.called("retry") == [(run.workflow_name,)]
     assert len(world.engine.called("create")) == 1
@@ -454,7 +454,7 @@ async def test_a_retry_that_fails_within_the_same_second_ends_all_the_same(world
     run = await failed(world)
     old = world.engine.workflows[run.workflow_name]["status"]
     again = (await world.control.retry(wish(run), "workflow")).run
-    await world.clock.settle()
+    await world.clock.advance(2)
 
     world.ended(again, node("a", "HTTP", "Failed", ended=2), phase="Failed", **ends(old))
     ended = await world.finish(again)
@@ -465,6 +465,29 @@ async def test_a_retry_that_fails_within_the_same_second_ends_all_the_same(world
 def ends(status):
     """The times of a workflow that has ended."""
     return {key: status[key] for key in ("startedAt", "finishedAt") if key in status}
+
+
+async def test_a_retry_in_place_is_not_repeated_by_who_takes_over(world: World):
+    """Killed after Argo had retried and failed again: what it did is told, not done once more."""
+    run = await failed(world)
+    world.engine.faults["retry"].append((APPLIED, EngineUnavailable("cut")))
+    again = (await world.control.retry(wish(run), "workflow")).run
+    await world.clock.until(lambda: world.engine.called("retry"))
+    await world.tasks.aclose()
+    world.ended(
+        again,
+        node("a", "HTTP", "Failed", started=50, ended=52),
+        phase="Failed",
+        startedAt="2026-11-22T12:00:00Z",
+        finishedAt="2026-11-22T12:00:00Z",
+    )
+
+    after = await world.restart()
+    ended = await after.finish(again)
+
+    assert ended.status is RunStatus.FAILED
+    assert len(after.engine.called("retry")) == 1
+    await after.tasks.aclose()
 
 
 async def test_a_workflow_that_argo_has_removed_cannot_be_retried_in_place(world: World):
