@@ -100,9 +100,20 @@ class Argo:
         """How many watches have been opened so far."""
         return sum("/workflow-events/" in arrival.path for arrival in self.front.arrivals)
 
+    async def watching(self) -> None:
+        """Wait until a watch is open."""
+        await until(lambda: self.faults.state()["open"]["watch"])
+
     async def watched_again(self, before: int) -> None:
         """Wait until another watch than those *before* is open and sees what happens."""
         await until(lambda: self.watches > before and self.faults.state()["open"]["watch"])
+
+    async def end_watch(self, do: str, *, times: int = 1) -> None:
+        """End the watch that is open, and wait for the one that follows after so many ends."""
+        await self.watching()
+        before = self.watches
+        assert self.faults.now({"do": do})
+        await self.watched_again(before + times - 1)
 
     def arrived(self, method: str, ending: str = "") -> list[float]:
         """When such requests arrived."""

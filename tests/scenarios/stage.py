@@ -182,6 +182,7 @@ async def open_stage(
         http.headers["Authorization"] = f"Bearer {TOKENS['tester']}"
         stage = Stage(bridge, url, argo, backstage[1] if backstage else None, http)
         stack.push_async_callback(stage.aclose)
+        await argo.watching()
         yield stage
 
 

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 
-from tests.scenarios.argo import until
 from tests.scenarios.making import succeeded
 from tests.scenarios.stage import FAST, Stage
 
@@ -80,7 +79,7 @@ async def limited(stage: Stage, route: str, limit: dict[str, object], *, told: s
     """One refusal of a route that names a time: the run waits so long, says why, and succeeds."""
     stage.argo.faults.put({"unary": [{"route": route, **limit}]})
     if route == "list":
-        stage.argo.faults.now({"do": "expire"})
+        assert stage.argo.faults.now({"do": "expire"})
     run = await stage.held()
     stage.argo.open(run.workflow)
     await succeeded(stage, run)
@@ -98,7 +97,7 @@ async def test_429_with_retry_after_on_a_watch(stage: Stage):
     run = await stage.held()
     limit = {"route": "watch", "fault": "rate-limit", "times": 1, "retry_after": RETRY_AFTER}
     stage.argo.faults.put({"streams": [limit]})
-    stage.argo.faults.now({"do": "rotate"})
+    assert stage.argo.faults.now({"do": "rotate"})
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
@@ -114,7 +113,7 @@ async def test_html_from_a_proxy(stage: Stage):
             "streams": [{"route": ["watch", "log"], "fault": "html", "times": 2}],
         }
     )
-    stage.argo.faults.now({"do": "rotate"})
+    assert stage.argo.faults.now({"do": "rotate"})
     run = await stage.held()
     stage.argo.open(run.workflow)
 
@@ -132,7 +131,7 @@ async def test_a_refusal_after_which_the_workflow_is_there(stage: Stage, fault: 
     """
     refusal = {"route": "create", "fault": fault, "applied": True, "times": 1}
     stage.argo.faults.put({"unary": [refusal]})
-    await until(lambda: stage.argo.faults.now({"do": "silent", "route": "watch"}))
+    assert stage.argo.faults.now({"do": "silent", "route": "watch"})
     run = await stage.held()
     stage.argo.open(run.workflow)
 

@@ -134,9 +134,7 @@ async def test_manual_retry_in_argo_shown_late(stage: Stage):
             "streams": [{"route": "watch", "fault": "replay"}],
         }
     )
-    before = stage.argo.watches
-    stage.argo.faults.now({"do": "rotate"})
-    await stage.argo.watched_again(before)
+    await stage.argo.end_watch("rotate")
     stage.argo.close(run.workflow, "not today")
     await ended(stage, run, "failed", "workflow_failed")
 

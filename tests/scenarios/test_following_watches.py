@@ -16,9 +16,8 @@ async def test_watch_rotation(stage: Stage):
     rotations = {"route": "watch", "fault": "rotate"}
     stage.argo.faults.put({"streams": [{**rotations, "events": 2}, {**rotations, "times": 1}]})
     run = await stage.held()
-    before, listed = stage.argo.watches, stage.argo.arrived("GET", LIST)
-    stage.argo.faults.now({"do": "rotate"})
-    await stage.argo.watched_again(before)
+    listed = stage.argo.arrived("GET", LIST)
+    await stage.argo.end_watch("rotate")
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
@@ -30,10 +29,8 @@ async def test_watch_rotation_before_the_first_byte(stage: Stage):
     """A quiet watch ends as HTTP 429 with an "EOF" in its body; that is no rate limit."""
     run = await stage.held()
     stage.argo.faults.put({"streams": [{"route": "watch", "fault": "rotate", "times": 1}]})
-    before, listed = stage.argo.watches, stage.argo.arrived("GET", LIST)
-    stage.argo.faults.now({"do": "rotate"})
-    await until(lambda: stage.argo.watches >= before + 2)
-    await stage.argo.watched_again(before + 1)
+    listed = stage.argo.arrived("GET", LIST)
+    await stage.argo.end_watch("rotate", times=2)
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
@@ -45,7 +42,7 @@ async def test_too_old_resource_version(stage: Stage):
     run = await stage.held()
     stage.argo.faults.put({"streams": [{"route": "watch", "fault": "expire", "times": 2}]})
     before = stage.argo.watches
-    stage.argo.faults.now({"do": "expire"})
+    assert stage.argo.faults.now({"do": "expire"})
     stage.argo.open(run.workflow)
     await stage.argo.watched_again(before + 2)
 
@@ -82,9 +79,7 @@ async def test_coalesced_snapshots(stage: Stage):
     """Steps that begin and end between two looks are told as ended, in the order of their ends."""
     coalesce = {"route": "watch", "fault": "coalesce", "seconds": 0.4}
     stage.argo.faults.put({"streams": [coalesce]})
-    before = stage.argo.watches
-    stage.argo.faults.now({"do": "rotate"})
-    await stage.argo.watched_again(before)
+    await stage.argo.end_watch("rotate")
     run = await stage.held()
     stage.argo.open(run.workflow)
 
@@ -104,15 +99,11 @@ async def test_stale_snapshots(stage: Stage):
             ],
         }
     )
-    before = stage.argo.watches
-    stage.argo.faults.now({"do": "rotate"})
-    await stage.argo.watched_again(before)
+    await stage.argo.end_watch("rotate")
     run = await stage.held()
     for deed in ("replay", "duplicate", "replay"):
         assert stage.argo.faults.now({"do": deed})
-    before = stage.argo.watches
-    stage.argo.faults.now({"do": "expire"})
-    await stage.argo.watched_again(before)
+    await stage.argo.end_watch("expire")
     stage.argo.open(run.workflow)
 
     await succeeded(stage, run)
@@ -123,9 +114,7 @@ async def test_error_frames_blanked_by_fields(stage: Stage):
     """An error frame that arrives empty is taken for the end of the watch that it is."""
     stage.argo.front.blanks_errors = True
     stage.argo.faults.put({"streams": [{"route": "watch", "fault": "rotate", "events": 3}]})
-    before = stage.argo.watches
-    stage.argo.faults.now({"do": "rotate"})
-    await stage.argo.watched_again(before)
+    await stage.argo.end_watch("rotate")
     run = await stage.held()
     stage.argo.open(run.workflow)
 
