@@ -19,7 +19,7 @@ import httpx
 from tests.crash.catalog import FakeCatalog, Mood
 
 TTL_SECONDS = 2.0
-_VANISH = {"fault": "vanish", "seconds": [TTL_SECONDS, TTL_SECONDS + 1.0], "chance": 0.5}
+_VANISH = {"fault": "vanish", "seconds": [TTL_SECONDS, TTL_SECONDS + 0.5], "chance": 0.6}
 _NO_PHASE = {"fault": "no-phase", "chance": 0.03}
 _CONTROL = ["stop", "terminate", "set", "retry"]
 _UNARY: tuple[Mapping[str, Any], ...] = (

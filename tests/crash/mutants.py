@@ -16,7 +16,7 @@ from tests.crash.chaos import Order, chaos, tell
 from tests.crash.mutations import MUTATIONS
 from tests.crash.world import Outcome
 
-_KILLS = 160
+_KILLS = 400
 _KILLS_PER_WORLD = 16
 _SHARED: frozenset[str] = frozenset({"writes_under_an_old_fence", "numbers_events_from_memory"})
 """What only several replicas can suffer from."""

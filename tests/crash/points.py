@@ -30,7 +30,7 @@ _STREAMS = frozenset({"watch", "logs"})
 _FUTURES = frozenset({"append"})
 _WEIGHTS = {
     "commit": 12.0,
-    "engine.create": 8.0,
+    "engine.create": 14.0,
     "engine.get": 2.0,
     "engine.stop": 4.0,
     "engine.decide": 4.0,
@@ -110,7 +110,7 @@ def draw_aim(rng: random.Random) -> Aim:
     """Where the next replica is to be killed."""
     weights = points()
     chosen = rng.choices(tuple(weights), tuple(weights.values()))[0]
-    return Aim(chosen, 1 + min(int(rng.expovariate(0.7)), 8))
+    return Aim(chosen, 1 + min(int(rng.expovariate(1.2)), 8))
 
 
 # --- standing around calls -----------------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from tests.crash.points import Aim, draw_aim
 
 Kind = Literal["replica", "argo"]
-CREATE = "engine.create"
+CREATED = "engine.create.after"
 _KILLED = -signal.SIGKILL
 _POLITE = frozenset({0, -signal.SIGTERM})
 """Ended by SIGTERM; early in a start nobody has taken that over from the system yet."""
@@ -138,7 +138,7 @@ class Lifetimes:
     share of them dies ``early``, counted from the fork. ``calm`` means no kill at all.
     ``absence`` is the share of kills after which the replica stays away for ``away`` seconds,
     long enough for Argo to remove what has ended; ``in_doubt`` the same for replicas that were
-    to die around a creation.
+    to die right behind a creation.
     """
 
     shortest: float = 0.15
@@ -146,8 +146,8 @@ class Lifetimes:
     early: float = 0.15
     start: float = 8.0
     absence: float = 0.04
-    in_doubt: float = 0.4
-    away: tuple[float, float] = (3.0, 4.5)
+    in_doubt: float = 0.7
+    away: tuple[float, float] = (3.2, 4.5)
     polite: float = 0.04
     paused: float = 0.0
     pause: tuple[float, float] = (1.3, 2.6)
@@ -179,7 +179,7 @@ class Replica:
                 continue
             await self._let_die(self.child)
             times = self.lifetimes
-            share = times.in_doubt if aim.point.startswith(CREATE) else times.absence
+            share = times.in_doubt if aim.point == CREATED else times.absence
             if self.rng.random() < share and not times.calm:
                 await asyncio.sleep(self.rng.uniform(*times.away))
 
