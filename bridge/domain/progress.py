@@ -73,11 +73,15 @@ class FollowState:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """The new state and what to tell; ``changed`` lists the nodes behind it."""
+    """The new state and what to tell; ``changed`` lists the nodes behind it.
+
+    ``behind`` says that the snapshot shows less than was told: it is an old picture.
+    """
 
     state: FollowState
     events: tuple[EventDraft, ...] = ()
     changed: tuple[Node, ...] = ()
+    behind: bool = False
 
 
 def advance(state: FollowState, snapshot: Snapshot, *, gate: Gate | None = None) -> Advance:
@@ -88,8 +92,9 @@ def advance(state: FollowState, snapshot: Snapshot, *, gate: Gate | None = None)
     moved = _moved(state, snapshot)
     if snapshot.ended:
         moved = [*(node for node in moved if node.ended), *_abandoned(state, snapshot)]
+    behind = _is_behind(state, snapshot)
     if not moved:
-        return Advance(state)
+        return Advance(state, behind=behind)
     moved.sort(key=_when)
     nodes = dict(state.nodes)
     nodes.update({node.id: (node.phase, node.started or "") for node in moved})
@@ -100,7 +105,7 @@ def advance(state: FollowState, snapshot: Snapshot, *, gate: Gate | None = None)
     )
     # A node that began again, or was open, may have more to tell.
     read = state.read - {node.number for node in moved}
-    return Advance(replace(state, nodes=nodes, read=read), events, tuple(moved))
+    return Advance(replace(state, nodes=nodes, read=read), events, tuple(moved), behind)
 
 
 def _moved(state: FollowState, snapshot: Snapshot) -> list[Node]:
@@ -116,6 +121,20 @@ def _moved(state: FollowState, snapshot: Snapshot) -> list[Node]:
                 continue
         moved.append(Node(raw))
     return moved
+
+
+def _is_behind(state: FollowState, snapshot: Snapshot) -> bool:
+    """Whether a node that was told is further back, or missing though nothing was retried."""
+    shown = snapshot.raw_nodes
+    if snapshot.ended:
+        return False
+    if state.past == NO_PAST and any(node_id not in shown for node_id in state.nodes):
+        return True
+    return any(
+        _rank(raw.get("phase") or "") < _rank(told[0]) and (raw.get("startedAt") or "") <= told[1]
+        for node_id, told in state.nodes.items()
+        if (raw := shown.get(node_id)) is not None
+    )
 
 
 def _abandoned(state: FollowState, snapshot: Snapshot) -> list[Node]:

@@ -289,23 +289,25 @@ class Follower:
         step = advance(tracked.state, snapshot, gate=tracked.gate)
         look_at = tracked.to_look_at(snapshot, step.changed)
         now_status = RunStatus.WAITING if snapshot.suspended else RunStatus.RUNNING
+        progress = snapshot.progress
+        if step.behind and tracked.status in {RunStatus.WAITING, RunStatus.RUNNING}:
+            now_status, progress = tracked.status, tracked.progress
         new_status = now_status if now_status is not tracked.status else None
-        moved = new_status is not None or snapshot.progress != tracked.progress
+        moved = new_status is not None or progress != tracked.progress
         events = list(step.events)
         if moved:
-            events.append(status(now_status, progress=snapshot.progress))
+            events.append(status(now_status, progress=progress))
         known = tracked.uid == snapshot.uid and tracked.phase == snapshot.phase
         then = partial(self._applied, tracked, snapshot, look_at)
-        tracked.unseen = False
         if events or not known or step.changed:
             tracked.state, tracked.status = step.state, now_status
             tracked.uid, tracked.phase = snapshot.uid, snapshot.phase
-            tracked.progress = snapshot.progress
+            tracked.progress = progress
             changes = RunChanges(
                 status=new_status,
                 workflow_uid=snapshot.uid,
                 phase=snapshot.phase,
-                progress=snapshot.progress,
+                progress=progress,
                 state=step.state.to_json() if step.changed else None,
             )
             self._commit(tracked, snapshot, events=events, changes=changes, then=then)

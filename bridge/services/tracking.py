@@ -60,8 +60,8 @@ class Tracked:
     """Whether Argo itself has said that the workflow is this attempt's by now."""
     past_is_over: bool = False
     """Whether an end that looks like an earlier attempt's has been found to be this one's."""
-    unseen: bool = True
-    """Whether the workflow has not been seen since we took up what is stored."""
+    unseen: set[str] = field(default_factory=set)
+    """Nodes that were told before we took the run up, and whose pods may have more to say."""
     writing: bool = False
     inbox: deque[Item] = field(default_factory=deque)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,15 +82,20 @@ class Tracked:
             phase=run.phase,
             begun=run.takes_over is None or run.status not in _BEFORE,
         )
+        tracked.unseen = tracked._unread()
         tracked.idle.set()
         return tracked
+
+    def _unread(self) -> set[str]:
+        read = self.state.read
+        return {node_id for node_id in self.state.nodes if node_id.rpartition("-")[2] not in read}
 
     def take_back(self, run: Run) -> None:
         """Return to what is stored; a commit may have failed for us only."""
         self.uid, self.status = run.workflow_uid, run.status
         self.state = FollowState.from_json(run.state)
         self.progress, self.phase = run.progress, run.phase
-        self.unseen = True
+        self.unseen = self._unread()
         self.inbox = deque(item for item in self.inbox if not self._has_told(item))
 
     def _has_told(self, item: Item) -> bool:
@@ -132,16 +137,14 @@ class Tracked:
 
         Who takes up what is stored also reads what was being read.
         """
-        if not self.unseen:
+        if not self.unseen and not snapshot.ended:
             return tuple(changed)
         known = {node.id for node in changed}
+        found = [node for node in snapshot.nodes if node.id in self.unseen]
+        self.unseen -= {node.id for node in found}
         taken_up = (
             node
-            for node in snapshot.nodes
-            if node.id not in known
-            and (
-                (node.type == "Pod" and node.started and node.number not in self.state.read)
-                or (snapshot.ended and node.failed)
-            )
+            for node in (snapshot.nodes if snapshot.ended else found)
+            if node.id not in known and (node in found or node.failed)
         )
         return (*changed, *taken_up)

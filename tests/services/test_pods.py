@@ -118,6 +118,32 @@ async def test_lines_that_came_while_nobody_was_there_are_read_after_a_restart(w
     await again.tasks.aclose()
 
 
+async def test_lines_are_read_although_the_first_look_shows_the_past(world: World):
+    """After a take-over an old picture comes first: the step it does not show yet is read too."""
+    run = await running(world, node("gate", "Suspend"))
+    old = world.engine.workflows[run.workflow_name]
+    world.engine.pods["a"].extend([[CUT], [lines("1")]])
+    world.engine.faults["silent_templates"].extend([CUT] * 9)
+    gate = node("gate", "Suspend", "Succeeded", ended=1)
+    now = (gate, node("a", started=1, phase="Succeeded", ended=2))
+    world.engine.show(run.workflow_name, *now)
+    await world.clock.settle()
+    assert world.steps(run)[-1] == "✓ a (1 s)"
+    new = world.engine.workflows[run.workflow_name]
+
+    await world.tasks.aclose()
+    world.engine.workflows[run.workflow_name] = old
+    again = await world.restart()
+    again.engine.workflows[run.workflow_name] = new
+    again.engine.tell("MODIFIED", new)
+    await again.clock.advance(3)
+
+    assert spoken(again, run) == ["a | 1"]
+    statuses = [e.draft.data["status"] for e in again.events(run) if e.draft.type == "status"]
+    assert statuses[-2:] == ["waiting", "running"]
+    await again.tasks.aclose()
+
+
 async def test_a_pod_that_was_read_to_its_end_is_not_read_again(world: World):
     """A restart asks Argo only for what may be missing."""
     world.engine.pods["a"].append([lines("1")])
