@@ -140,7 +140,7 @@ async def test_lines_are_read_although_the_first_look_shows_the_past(world: Worl
 
     assert spoken(again, run) == ["a | 1"]
     statuses = [e.draft.data["status"] for e in again.events(run) if e.draft.type == "status"]
-    assert statuses[-2:] == ["waiting", "running"]
+    assert statuses.count("waiting") == 1
     await again.tasks.aclose()
 
 
