@@ -205,7 +205,8 @@ class Submitter:
         """Retry an ended workflow, unless it has been retried already."""
         try:
             found = _checked(await engine.get(run.workflow_name, uid=run.workflow_uid), run)
-            await self._until_next_second(found)
+            if found.ended and not _retried(found, run):
+                await self._until_next_second(found)
             # Argo takes a retry without a condition: make sure that the run is ours, look, ask.
             await self._begin(run)
             found = _checked(await engine.get(run.workflow_name, uid=run.workflow_uid), run)
