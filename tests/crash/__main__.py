@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -29,7 +30,7 @@ def main() -> None:
         mutation=os.environ.get("MUTATION", ""),
     )
     folder = Path(tempfile.mkdtemp(prefix="crash-"))
-    _say(f"SEED={order.seed}; what the worlds leave is in {folder}")
+    _say(f"SEED={order.seed}; what the worlds leave is in {folder}, until all is found well")
     began = time.monotonic()
     found = asyncio.run(chaos(order, folder=folder, done=_tell))
     points = ", ".join(f"{point} {times}" for point, times in found.points.most_common())
@@ -39,7 +40,10 @@ def main() -> None:
         f"runs = {found.runs}, violations = {found.violations}, "
         f"{(time.monotonic() - began) / 60:.1f} min, SEED={order.seed}"
     )
-    sys.exit(0 if found.violations == 0 and found.kills >= order.kills else 1)
+    if found.violations:
+        sys.exit(1)
+    shutil.rmtree(folder)
+    sys.exit(0 if found.kills >= order.kills else 1)
 
 
 def _tell(outcome: Outcome) -> None:
