@@ -79,7 +79,9 @@ def test_golden_case(path: Path):
     entity = entity_of(definition, roots=roots, run_id=run.id)
     got = {
         "input": given,
-        "lock": render_template(definition.spec.lock or "", roots=roots),
+        "lock": render_template(
+            definition.spec.lock.key if definition.spec.lock else "", roots=roots
+        ),
         "approval": definition.approval_required(given),
         "parameters": parameters_of(definition, roots=roots),
         "outputs": outputs_of(definition, roots={**roots, "entity": {"ref": str(entity.ref)}}),
