@@ -131,9 +131,8 @@ class Submitter:
             # The watch may show the workflow before the answer to its creation arrives.
             self._followers[run.target].track(run, definition=definition)
             run = await self._with_lock(run)
-            if run.cancelling:
-                by = run.cancel_requested_by
-                raise RunCancelled(f"Cancelled by {by} before a workflow was made.")
+            if run.cancelling and run.takes_over is None:
+                raise _cancelled(run)
             async with self._slots:
                 return await self._bring(run, definition, doubt=doubt)
         except (StoreUnavailable, LeaseLost, *_AGAIN):
@@ -168,7 +167,9 @@ class Submitter:
             return await self._open_again(run, engine)
         if doubt and (found := await self._made_before(run, engine)) is not None:
             return found
-        await self._begin(run)
+        run = await self._begin(run)
+        if run.cancelling:  # somebody was faster than our last look
+            raise _cancelled(run)
         roots = roots_of(run, definition=definition, site=self._site)
         workflow = workflow_of(run, definition=definition, site=self._site, roots=roots)
         try:
@@ -178,14 +179,18 @@ class Submitter:
         except TemplateMissing as error:
             raise TemplateMissing(_install_hint(definition, run)) from error
 
-    async def _begin(self, run: Run) -> None:
-        """Commit that a creation is about to be tried: who takes over must look for its result."""
+    async def _begin(self, run: Run) -> Run:
+        """Commit that a creation is about to be tried: who takes over must look for its result.
+
+        Gives the run as it is after that, with whatever was asked of it meanwhile.
+        """
         now = self._clock.now()
         if run.status is RunStatus.ACCEPTED:
             changes = RunChanges(status=RunStatus.SUBMITTING, doubt_since=now)
-            await self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
+            begun = self._journal.write(run.id, status(RunStatus.SUBMITTING), changes=changes)
         else:
-            await self._journal.write(run.id, changes=RunChanges(doubt_since=now))
+            begun = self._journal.write(run.id, changes=RunChanges(doubt_since=now))
+        return await begun or run
 
     async def _made_before(self, run: Run, engine: WorkflowEngine) -> Snapshot | None:
         """What an earlier try made, if anything; raises when that can no longer be known."""
@@ -208,10 +213,12 @@ class Submitter:
             if found.ended and not _retried(found, run):
                 await self._until_next_second(found)
             # Argo takes a retry without a condition: make sure that the run is ours, look, ask.
-            await self._begin(run)
+            run = await self._begin(run)
             found = _checked(await engine.get(run.workflow_name, uid=run.workflow_uid), run)
             if not found.ended or _retried(found, run):
                 return found
+            if run.cancelling:
+                raise _cancelled(run)
             return await engine.retry(run.workflow_name)
         except WorkflowGone as error:
             raise WorkflowLost(
@@ -263,6 +270,10 @@ def _is_of(snapshot: Snapshot, run: Run) -> bool:
     if run.takes_over is not None:
         return snapshot.uid == run.workflow_uid
     return snapshot.labels.get(RUN_LABEL) == run.id
+
+
+def _cancelled(run: Run) -> RunCancelled:
+    return RunCancelled(f"Cancelled by {run.cancel_requested_by} before a workflow was made.")
 
 
 def _checked(found: Snapshot, run: Run) -> Snapshot:

@@ -8,7 +8,12 @@ import pytest
 
 from bridge.domain.commands import Command, Verb
 from bridge.domain.definitions import Catalogue
-from bridge.domain.errors import CatalogUnavailable, EngineUnavailable, RunUnknown
+from bridge.domain.errors import (
+    CatalogUnavailable,
+    EngineUnavailable,
+    EngineUnreached,
+    RunUnknown,
+)
 from bridge.domain.runs import RunStatus
 from bridge.services.control import Actor, Wish
 from tests.domain.making import NOW, definition, node
@@ -172,6 +177,45 @@ async def test_a_cancel_of_what_was_never_made_ends_when_nothing_can_come_any_mo
     assert ended.status is RunStatus.CANCELLED
     assert len(again.engine.called("create")) == 1
     await again.tasks.aclose()
+
+
+async def test_a_cancel_that_was_committed_before_the_creation_prevents_it(world: World):
+    """A cancel that is stored before Argo is asked leaves nothing to stop."""
+    world.engine.down = EngineUnreached("refused")
+    run = await world.ask()
+    looked = world.store.run
+
+    async def slow_look(run_id):
+        found = await looked(run_id)
+        world.store.run = looked
+        world.engine.down = None
+        await cancel(world, run)  # between the look and the creation
+        return found
+
+    world.store.run = slow_look
+    ended = await world.finish(run)
+
+    assert ended.status is RunStatus.CANCELLED
+    assert world.engine.workflows == {}
+
+
+async def test_a_retried_workflow_that_is_cancelled_is_stopped(world: World):
+    """A cancel of a run that goes on with a workflow stops that workflow."""
+    first = await world.ask()
+    world.ended(
+        first,
+        node("a", "HTTP", "Failed", ended=2),
+        phase="Failed",
+        startedAt="2026-11-22T10:00:00Z",
+        finishedAt="2026-11-22T10:00:02Z",
+    )
+    await world.finish(first)
+    again = (await world.control.retry(Wish(first.id, Actor("s", BY)), "workflow")).run
+    await world.clock.until(lambda: world.engine.called("retry"))
+    await cancel(world, again)
+    await world.clock.advance(2)
+
+    assert world.engine.called("stop") == [(first.workflow_name, False)]
 
 
 async def test_a_workflow_that_comes_after_its_cancel_is_stopped(world: World):
