@@ -242,3 +242,10 @@ def test_an_unknown_action_names_those_that_come_close():
     assert close.value.suggestions[0] == "thing:make"
     assert far.value.suggestions == ()
     assert catalogue.get("thing:make").id == "thing:make"
+
+
+@pytest.mark.parametrize("lock", ["thing/{workflow.uid}", {"key": "thing/{entity.ref}"}])
+def test_a_lock_cannot_rest_on_what_comes_after_the_run(lock):
+    """What a run may work on is known before it begins, or the definition is refused."""
+    with pytest.raises(ValueError, match="has no value before the run"):
+        definition(lock=lock)
