@@ -37,7 +37,7 @@ def stack(tmp_path_factory):
     built = parts.build(
         state,
         ports=ports,
-        node_seconds=0.7,
+        node_seconds=1.2,
         bridge_environment={"BRIDGE_ARGO_UI_URL": "https://argo.example.com"},
     )
     try:
