@@ -7,9 +7,11 @@ a number, a truth or nothing, and a time is ISO 8601.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol
 
 from bridge.domain.commands import AuditDraft, AuditRecord, Command, Verb
@@ -34,6 +36,7 @@ COMMAND_COLUMNS = (
 AUDIT_COLUMNS = ("time", "action", "caller", "user", "run_id", "reason", "outcome", "data")
 ENTITY_COLUMNS = ("kind", "namespace", "name", "document", "run_id", "updated_at")
 
+_NAME = re.compile("[a-z_]+")
 _JSON = frozenset({"input", "context", "outputs", "error", "state"})
 _TIMES = frozenset(
     {"created_at", "updated_at", "finished_at", "cancel_requested_at", "doubt_since"}
@@ -48,15 +51,50 @@ class Row(Protocol):
         ...
 
 
-def names(columns: Sequence[str]) -> str:
-    """Columns for a statement; quoted, because ``user`` and ``by`` are words of SQL."""
-    return ", ".join(f'"{column}"' for column in columns)
+# --- statements ------------------------------------------------------------------------------
+
+
+def quoted(name: str) -> str:
+    """A name of a table or column; quoted, because ``user`` and ``by`` are words of SQL.
+
+    Raises:
+        ValueError: It is no plain name, so it might be SQL.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name of a table or column")
+    return f'"{name}"'
+
+
+def marks(count: int) -> str:
+    """Places for *count* values."""
+    return ", ".join("?" * count)
+
+
+def select(columns: Iterable[str], table: str) -> str:
+    """The statement that reads *columns* of all rows."""
+    return " ".join(("SELECT", ", ".join(map(quoted, columns)), "FROM", quoted(table)))
+
+
+def into(table: str, columns: Iterable[str]) -> str:
+    """The beginning of a statement that inserts *columns*; VALUES follow."""
+    return " ".join(("INSERT INTO", quoted(table), f"({', '.join(map(quoted, columns))})"))
 
 
 def insert(table: str, columns: Sequence[str]) -> str:
     """The statement that inserts a row of *columns*."""
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({names(columns)}) VALUES ({marks})"  # noqa: S608 - all our own
+    return f"{into(table, columns)} VALUES ({marks(len(columns))})"
+
+
+@cache
+def update(table: str, columns: tuple[str, ...]) -> str:
+    """The beginning of a statement that changes *columns*; WHERE follows."""
+    changes = ", ".join(f"{quoted(column)} = ?" for column in columns)
+    return " ".join(("UPDATE", quoted(table), "SET", changes))
+
+
+def delete(table: str, column: str) -> str:
+    """The statement that removes the rows with one value of *column*."""
+    return " ".join(("DELETE FROM", quoted(table), "WHERE", quoted(column), "= ?"))
 
 
 def to_json(value: Any) -> str:

@@ -23,12 +23,13 @@ from bridge.adapters.rows import (
     ENTITY_COLUMNS,
     EVENT_COLUMNS,
     Row,
-    names,
+    marks,
     row_to_audit,
     row_to_command,
     row_to_entity,
     row_to_event,
     row_to_run,
+    select,
 )
 from bridge.adapters.sql_session import SELECT_RUN, Session
 from bridge.adapters.sql_writer import Work, Writer
@@ -40,15 +41,16 @@ from bridge.domain.runs import Acceptance, NewRun, Run
 from bridge.ports import Appended, AuditFilter, Commanded, Entry, RunFilter
 
 _HEADS_AT_ONCE = 500
-_SELECT_EVENT = f"SELECT {names(EVENT_COLUMNS)} FROM events"  # noqa: S608 - column names are our own
-_SELECT_ENTITY = f"SELECT {names(ENTITY_COLUMNS)} FROM entities"  # noqa: S608 - column names are our own
-_SELECT_AUDIT = f"SELECT number, {names(AUDIT_COLUMNS)} FROM audit"  # noqa: S608 - column names are our own
-_OPEN_COMMANDS = (
-    f"{sql_runs.SELECT_COMMAND} AS c "  # noqa: S608 - column names are our own
+_SELECT_EVENT = select(EVENT_COLUMNS, "events")
+_SELECT_ENTITY = select(ENTITY_COLUMNS, "entities")
+_SELECT_AUDIT = select(("number", *AUDIT_COLUMNS), "audit")
+_SELECT_HEAD = select(("id", "last_seq"), "runs")
+_OF_OWN_OPEN_RUNS = (
     "WHERE c.settled_at IS NULL AND EXISTS (SELECT 1 FROM runs AS r "
     "WHERE r.id = c.run_id AND r.owner = ? AND r.finished_at IS NULL) "
     "ORDER BY c.at, c.run_id, c.number"
 )
+_OPEN_COMMANDS = f"{sql_runs.SELECT_COMMAND} AS c {_OF_OWN_OPEN_RUNS}"
 
 
 class SqlStore(ABC):
@@ -155,8 +157,7 @@ class SqlStore(ABC):
         found: dict[str, int] = {}
         for start in range(0, len(run_ids), _HEADS_AT_ONCE):
             some = run_ids[start : start + _HEADS_AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            rows = await self._rows(f"SELECT id, last_seq FROM runs WHERE id IN ({marks})", *some)  # noqa: S608 - marks only
+            rows = await self._rows(f"{_SELECT_HEAD} WHERE id IN ({marks(len(some))})", *some)
             found |= {row["id"]: row["last_seq"] for row in rows}
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from bridge.adapters.rows import delete
 from bridge.adapters.sql_session import Session
 
 _UNPRUNED = (
@@ -79,4 +80,4 @@ def prune_runs(finished_before: datetime, limit: int, session: Session) -> int:
 
 def _remove(table: str, column: str, run_ids: Sequence[tuple[str]], session: Session) -> None:
     if run_ids:
-        session.change_many(f"DELETE FROM {table} WHERE {column} = ?", run_ids)  # noqa: S608 - names are our own
+        session.change_many(delete(table, column), run_ids)

@@ -21,10 +21,12 @@ from bridge.adapters.rows import (
     entity_to_row,
     event_to_row,
     insert,
-    names,
+    into,
+    marks,
     row_to_command,
     row_to_run,
     run_to_row,
+    select,
     to_json,
 )
 from bridge.adapters.sql_session import SELECT_RUN, Session
@@ -35,15 +37,15 @@ from bridge.domain.events import Event, EventDraft
 from bridge.domain.runs import Acceptance, NewRun, Run, apply_changes, decide_acceptance
 from bridge.ports import Appended, Commanded, Entry
 
-SELECT_COMMAND = f"SELECT {names(COMMAND_COLUMNS)} FROM commands"  # noqa: S608 - column names are our own
+SELECT_COMMAND = select(COMMAND_COLUMNS, "commands")
 
 _INSERT_RUN = insert("runs", RUN_COLUMNS)
 _INSERT_EVENT = insert("events", EVENT_COLUMNS)
 _INSERT_AUDIT = insert("audit", AUDIT_COLUMNS)
+_NEXT_NUMBER = "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?)"
 _INSERT_COMMAND = (
-    f"INSERT INTO commands ({names(COMMAND_COLUMNS)}, number) "  # noqa: S608 - column names are our own
-    f"VALUES ({', '.join('?' * len(COMMAND_COLUMNS))}, "
-    "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?))"
+    f"{into('commands', (*COMMAND_COLUMNS, 'number'))} "
+    f"VALUES ({marks(len(COMMAND_COLUMNS))}, {_NEXT_NUMBER})"
 )
 _PUT_ENTITY = (
     f"{insert('entities', ENTITY_COLUMNS)} ON CONFLICT (kind, namespace, name) DO UPDATE SET "
@@ -200,7 +202,7 @@ def claim(replica: str, limit: int, session: Session) -> list[Run]:
     """See RunStore; runs that another replica is claiming at this moment are left to it."""
     dialect = session.dialect
     rows = session.rows(
-        f"SELECT {names(RUN_COLUMNS)} FROM runs AS r WHERE r.finished_at IS NULL "  # noqa: S608 - column names are our own
+        f"{SELECT_RUN} AS r WHERE r.finished_at IS NULL "
         f"AND r.owner <> ? AND {dialect.unowned} ORDER BY r.id LIMIT ?{dialect.lock_free}",
         replica,
         limit,

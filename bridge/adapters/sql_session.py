@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bridge.adapters.rows import RUN_COLUMNS, Row, column_value, names, row_to_run
+from bridge.adapters.rows import RUN_COLUMNS, Row, column_value, row_to_run, select, update
 from bridge.domain.errors import RunUnknown
 from bridge.domain.runs import Run
 
-SELECT_RUN = f"SELECT {names(RUN_COLUMNS)} FROM runs"  # noqa: S608 - column names are our own
+SELECT_RUN = select(RUN_COLUMNS, "runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,8 @@ class Session(ABC):
     def write_run(self, run: Run, columns: Iterable[str]) -> None:
         """Store *columns* of *run*, which is what it is from now on."""
         wanted = tuple(columns)
-        assignments = ", ".join(f'"{name}" = ?' for name in wanted)
         values = (column_value(name, getattr(run, name)) for name in wanted)
-        self.change(f"UPDATE runs SET {assignments} WHERE id = ?", *values, run.id)  # noqa: S608 - column names are our own
+        self.change(f"{update('runs', wanted)} WHERE id = ?", *values, run.id)
         self.remember(run)
 
     def remember(self, run: Run) -> None:
