@@ -93,7 +93,8 @@ class Follower:
         """Stop following."""
         tracked = self._tracked.pop(run_id, None)
         if tracked is not None:
-            self._names.pop(tracked.workflow, None)
+            if self._names.get(tracked.workflow) == run_id:  # else it is the next attempt's
+                del self._names[tracked.workflow]
             tracked.idle.set()
 
     async def listed(self) -> None:

@@ -490,6 +490,20 @@ async def test_a_retry_in_place_is_not_repeated_by_who_takes_over(world: World):
     await after.tasks.aclose()
 
 
+async def test_letting_the_attempt_before_go_late_leaves_the_next_one_followed(world: World):
+    """What a replica hears late of an ended attempt takes no line from the one that goes on."""
+    run = await failed(world)
+    world.follower.track(run, definition=await world.actions.definition_of(run))
+    again = (await world.control.retry(wish(run), "workflow")).run
+    await world.clock.advance(2)
+
+    world.follower.forget(run.id)
+    world.engine.show(run.workflow_name, node("b", "HTTP", started=50))
+    await world.clock.settle()
+
+    assert "● b running" in world.told(again)
+
+
 async def test_a_workflow_that_argo_has_removed_cannot_be_retried_in_place(world: World):
     """The user is told to ask for a new attempt."""
     run = await failed(world)
