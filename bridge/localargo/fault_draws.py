@@ -45,7 +45,7 @@ class Drawn(Generic[R]):
 class Draws(Generic[R]):
     """The rules of one part in their order. Each draws from a source of its own."""
 
-    def __init__(self, part: str = "", rules: Sequence[R] = (), *, seed: int = 0) -> None:
+    def __init__(self, part: str, rules: Sequence[R], *, seed: int) -> None:
         self._all = [
             Drawn(rule, Random(f"{seed if rule.seed is None else rule.seed}/{part}/{at}"))  # noqa: S311 - a replay, not a secret
             for at, rule in enumerate(rules)
