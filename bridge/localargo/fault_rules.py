@@ -7,7 +7,7 @@ of what a fault does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -60,6 +60,20 @@ _ONLY: Mapping[str, frozenset[str]] = {
 
 class _Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Self:
+        """Read a body.
+
+        Raises:
+            ValueError: with one sentence that says where it is wrong.
+        """
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{place}: {first['msg']}") from error
 
 
 class Rule(_Shape):
@@ -175,35 +189,6 @@ class Deed(_Shape):
     ]
     route: StreamRoute | Every = "*"
     name: str | None = None
-
-
-def parse_plan(body: Mapping[str, Any]) -> FaultPlan:
-    """Read the body of `PUT /faults`.
-
-    Raises:
-        ValueError: with one sentence that says where it is wrong.
-    """
-    try:
-        return FaultPlan.model_validate(body)
-    except ValidationError as error:
-        raise ValueError(_sentence(error)) from error
-
-
-def parse_deed(body: Mapping[str, Any]) -> Deed:
-    """Read the body of `POST /faults/now`.
-
-    Raises:
-        ValueError: with one sentence that says where it is wrong.
-    """
-    try:
-        return Deed.model_validate(body)
-    except ValidationError as error:
-        raise ValueError(_sentence(error)) from error
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _is_for(fault: str, named: str | tuple[str, ...], route: str) -> bool:

@@ -20,8 +20,6 @@ from bridge.localargo.fault_rules import (
     StreamRule,
     UnaryRule,
     WorkflowRule,
-    parse_deed,
-    parse_plan,
 )
 from bridge.localargo.fault_streams import SHAPES, Ending, OpenStream
 from bridge.localargo.record import CallRecord
@@ -58,7 +56,7 @@ class Faults:
         Raises:
             ValueError: the body cannot be read; nothing has changed.
         """
-        self._use(parse_plan(body))
+        self._use(FaultPlan.read(body))
 
     def clear(self) -> None:
         """No faults any more."""
@@ -133,7 +131,7 @@ class Faults:
             ValueError: the body cannot be read.
             ArgoError: 404; the workflow that is to be deleted does not exist.
         """
-        deed = parse_deed(body)
+        deed = Deed.read(body)
         reached = self._do(deed)
         self._now[deed.do] += reached
         return reached

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.localargo.fault_draws import Draws
-from bridge.localargo.fault_rules import parse_plan
+from bridge.localargo.fault_rules import FaultPlan
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from bridge.localargo.fault_rules import parse_plan
 )
 def test_unary_rules_are_for_their_routes(rule, routes):
     """A rule reaches the routes it names, and none where its fault makes no sense."""
-    parsed = parse_plan({"unary": [rule]}).unary[0]
+    parsed = FaultPlan.read({"unary": [rule]}).unary[0]
     every = ("list", "get", "get-template", "create", "stop")
     assert {route for route in every if parsed.matches(route)} == routes
 
@@ -39,7 +39,7 @@ def test_unary_rules_are_for_their_routes(rule, routes):
 )
 def test_stream_rules_are_for_their_routes(rule, routes):
     """What only a watch does never happens to a log, and the other way round."""
-    parsed = parse_plan({"streams": [rule]}).streams[0]
+    parsed = FaultPlan.read({"streams": [rule]}).streams[0]
     found = {route for route in ("watch", "log") if parsed.matches(route, resumes=False)}
     assert found == routes
 
@@ -48,7 +48,8 @@ def test_seconds_are_drawn_from_their_range():
     """A range gives other times again and again, the same ones for the same seed."""
 
     def draw(seed):
-        rules = parse_plan({"unary": [{"fault": "delay", "seconds": [2, 3], "seed": seed}]}).unary
+        rule = {"fault": "delay", "seconds": [2, 3], "seed": seed}
+        rules = FaultPlan.read({"unary": [rule]}).unary
         drawn = Draws("unary", rules, seed=9).first(lambda _: True)
         return [drawn.seconds() for _ in range(5)]
 
