@@ -13,6 +13,7 @@ from starlette.requests import Request
 from bridge.domain.errors import RequestInvalid
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+_MAX_DIGITS = 9
 
 
 def whole_number(request: Request, name: str, *, default: int, largest: int) -> int:
@@ -24,7 +25,8 @@ def whole_number(request: Request, name: str, *, default: int, largest: int) -> 
     given = request.query_params.get(name)
     if given is None:
         return default
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= largest:
+    is_number = given.isascii() and given.isdigit() and len(given) <= _MAX_DIGITS
+    if not is_number or not 1 <= int(given) <= largest:
         raise RequestInvalid(f"{name} must be a whole number from 1 to {largest}")
     return int(given)
 

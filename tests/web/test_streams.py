@@ -252,7 +252,7 @@ async def test_events_are_read_page_by_page_as_json():
     ]
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "x"])
+@pytest.mark.parametrize("limit", ["0", "1001", "x", "00000000199999"])
 async def test_a_page_has_a_largest_size(limit: str):
     """Nobody loads a whole history into memory by one request."""
     async with bridge_for() as rig:
