@@ -57,13 +57,15 @@ def _command(verb: str, summary: str, body: type[BaseModel], *problems: int) -> 
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/actions", "All actions", {200: (), 304: ()}, _AUTH),
-    Operation("get", "/v1/actions/{action_id}", "One action", {200: (), 304: ()}, (*_AUTH, 404)),
+    Operation(
+        "get", "/v1/actions/{action_id}", "One action", {200: (), 304: ()}, (400, *_AUTH, 404)
+    ),
     Operation(
         "post",
         "/v1/runs",
         "Accept a run, replay one under its key, or preview one",
         {200: (m.RunView, m.PreviewView), 202: (m.RunView,)},
-        (400, *_AUTH, 404, 413, 422),
+        (400, *_AUTH, 404, 409, 413, 422),
         body=b.RunRequest,
         headers=("Idempotency-Key",),
     ),
@@ -136,7 +138,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/catalog/{kind}/{file}",
         "One entity document",
         {200: (), 304: ()},
-        (404, 503),
+        (400, 404, 503),
         media_type="application/yaml",
         open=True,
     ),

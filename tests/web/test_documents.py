@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -235,6 +236,25 @@ async def test_a_problem_that_names_a_run_fits_its_schema():
         refused = (await rig.http.post("/v1/runs", json=THING)).json()
     assert refused["links"]
     jsonschema_rs.Draft202012Validator(schema).validate(refused)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/runs", 409),
+        ("GET", "/v1/runs/{run_id}", 400),
+        ("GET", "/v1/actions/{action_id}", 400),
+        ("GET", "/catalog/{kind}/{file}", 400),
+    ],
+)
+async def test_what_is_refused_is_described(method: str, path: str, status: int):
+    """A generated client knows the refusals that its caller may meet."""
+    address = re.sub(r"\{[a-z_]+\}", "a%00b", path)
+    async with bridge_for(settings_for(actions=GUARDED)) as rig:
+        await rig.http.post("/v1/runs", json=THING)
+        refused = await rig.http.request(method, address, json=THING)
+    assert refused.status_code == status
+    assert str(status) in document(server="/")["paths"][path][method.lower()]["responses"]
 
 
 def test_bodies_that_may_be_left_out_are_described_so():
