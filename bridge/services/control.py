@@ -24,6 +24,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import EventDraft, log
 from bridge.domain.inputs import InputSchema, forbidden_text
+from bridge.domain.references import FILTERS
 from bridge.domain.runs import Acceptance, Run, RunChanges, RunStatus
 from bridge.domain.workflows import Node
 from bridge.ports import Catalog, Clock, Commanded, Entry, RunStore, WorkflowEngine
@@ -129,8 +130,8 @@ class Control:
         gate = await self._open_gate(run, definition)
         if gate is None:
             return await self._decided_before(run, wish, verb)
-        approval = _approval_at(gate, definition)
         try:
+            approval = _approval_at(gate, definition)
             await self._may_decide(run, wish.actor, approval)
             approves = verb is Verb.APPROVE
             outputs = _outputs(gate, approval, inputs) if approves else {}
@@ -174,12 +175,7 @@ class Control:
         await self._audit(wish, verb, outcome=AlreadyDecided.code)
         raise AlreadyDecided(f"It was {word} by {last.by} already{_because(last.reason)}.")
 
-    async def _may_decide(self, run: Run, actor: Actor, approval: Approval | None) -> None:
-        if approval is None:
-            raise Forbidden(
-                "The action names nobody who may decide here; add spec.approval to its "
-                "definition, or go on in Argo."
-            )
+    async def _may_decide(self, run: Run, actor: Actor, approval: Approval) -> None:
         if approval.not_requester and actor.name == (run.user or run.caller):
             raise Forbidden("Whoever asked for a run cannot decide on it; somebody else has to.")
         if not approval.by:
@@ -290,25 +286,30 @@ def _full(ref: str) -> str:
         return ref
 
 
-def _approval_at(gate: Node, definition: ActionDefinition) -> Approval | None:
+def _approval_at(gate: Node, definition: ActionDefinition) -> Approval:
     approval = definition.spec.approval
-    return approval if approval is not None and gate.display_name == approval.node else None
+    if approval is None or gate.display_name != approval.node:
+        raise Forbidden(
+            "The action names nobody who may decide here; add spec.approval to its "
+            "definition, or go on in Argo."
+        )
+    return approval
 
 
-def _outputs(gate: Node, approval: Approval | None, inputs: Mapping[str, Any]) -> dict[str, str]:
+def _outputs(gate: Node, approval: Approval, inputs: Mapping[str, Any]) -> dict[str, str]:
     """Every output that the gate supplies: given, or its default (argo-recordings, 1.12).
 
     Raises:
         InputInvalid: A value is missing, not asked for, or would be expanded by Argo.
     """
-    schema = approval.inputs if approval is not None else {"additionalProperties": False}
-    given = InputSchema.compile({"type": "object", **schema}).check(dict(inputs))
+    given = InputSchema.compile({"type": "object", **approval.inputs}).check(inputs)
     outputs: dict[str, str] = {}
     for name, default in gate.supplied:
         value = given.get(name, default)
-        reason = "is needed" if value is None else forbidden_text(str(value), braces=True)
+        text = FILTERS["string"](value)
+        reason = "is needed" if value is None else forbidden_text(text, braces=True)
         if reason is not None:
-            problem = FieldError(f"/inputs/{name}", reason)
+            problem = FieldError(f"/{name}", reason)
             raise InputInvalid(f"inputs.{name} {reason}", errors=(problem,))
-        outputs[name] = str(value)
+        outputs[name] = text
     return outputs

@@ -51,6 +51,13 @@ async def waiting(outside):
     await world.tasks.aclose()
 
 
+def with_approval(world: World, **approval) -> None:
+    """Let the action ask for an approval like this."""
+    made = definition(approval=approval)
+    world.outside.source.catalogue = Catalogue(files={"t": made})
+    world.actions.reload()
+
+
 async def trail(world: World) -> list[tuple[str, str | None, str]]:
     """Action, user and outcome of each audit record, oldest first."""
     records = await world.store.audit_records(AuditFilter(limit=99))
@@ -169,9 +176,7 @@ async def test_without_a_catalog_nobody_is_known_to_be_in_a_group(world: World):
 @pytest.mark.parametrize("by", [[BOB], ["service:ops"], []])
 async def test_people_and_services_can_be_named_themselves(world: World, by):
     """An approval can be given to one person, to a service, or to everybody else."""
-    approval = {"node": "approve", "by": by}
-    world.outside.source.catalogue = Catalogue(files={"t": definition(approval=approval)})
-    world.actions.reload()
+    with_approval(world, node="approve", by=by)
     run = await world.ask()
     world.engine.show(run.workflow_name, gate())
     await world.clock.settle()
@@ -185,27 +190,37 @@ async def test_people_and_services_can_be_named_themselves(world: World, by):
 
 async def test_what_the_approver_fills_in_reaches_the_gate(world: World):
     """Inputs of an approval are checked, defaults included, before Argo gets them."""
-    inputs = {"properties": {"size": {"enum": ["small", "large"]}, "note": {"type": "string"}}}
-    approval = {"node": "approve", "by": [], "inputs": inputs}
-    world.outside.source.catalogue = Catalogue(files={"t": definition(approval=approval)})
-    world.actions.reload()
+    inputs = {
+        "properties": {
+            "size": {"enum": ["small", "large"]},
+            "note": {"type": "string"},
+            "backup": {"type": "boolean"},
+        }
+    }
+    with_approval(world, node="approve", inputs=inputs)
     run = await world.ask()
     supplied = [
         {"name": "size", "valueFrom": {"supplied": {}}},
         {"name": "note", "valueFrom": {"supplied": {}, "default": "none"}},
+        {"name": "backup", "valueFrom": {"supplied": {}}},
     ]
     open_gate = {**gate(), "outputs": {"parameters": supplied}}
     world.engine.show(run.workflow_name, open_gate)
     await world.clock.settle()
 
-    for wrong in ({}, {"size": "huge"}, {"size": "small", "note": "{{=1+1}}"}):
-        with pytest.raises(InputInvalid):
-            await world.control.decide(wish(run), Verb.APPROVE, wrong)
-    await world.control.decide(wish(run), Verb.APPROVE, {"size": "large"})
+    right = {"size": "large", "backup": True}
+    for field, wrong in (("size", {"size": "huge"}), ("note", {"note": "{{=1+1}}"})):
+        with pytest.raises(InputInvalid) as refused:
+            await world.control.decide(wish(run), Verb.APPROVE, {**right, **wrong})
+        assert [error.pointer for error in refused.value.errors] == [f"/{field}"]
+    with pytest.raises(InputInvalid, match=r"inputs\.size is needed") as refused:
+        await world.control.decide(wish(run), Verb.APPROVE, {"backup": True})
+    assert [error.pointer for error in refused.value.errors] == ["/size"]
+    await world.control.decide(wish(run), Verb.APPROVE, right)
     await world.clock.settle()
 
     ((*_, outputs),) = world.engine.called("decide")
-    assert outputs == {"size": "large", "note": "none"}
+    assert outputs == {"size": "large", "note": "none", "backup": "true"}
 
 
 async def test_a_gate_that_the_definition_does_not_name_is_nobodys_here(world: World):
@@ -287,9 +302,7 @@ async def test_a_decision_outlives_the_process(waiting):
 
 async def test_an_approval_that_nobody_gives_in_time_is_rejected(world: World):
     """A run does not wait for ever: after the definition's time it is rejected, and says why."""
-    approval = {**DOCUMENT["spec"]["approval"], "timeout": "1h"}
-    world.outside.source.catalogue = Catalogue(files={"t": definition(approval=approval)})
-    world.actions.reload()
+    with_approval(world, **DOCUMENT["spec"]["approval"], timeout="1h")
     run = await world.ask(environment="production")
     world.engine.show(run.workflow_name, gate(started=0))
     await world.clock.advance(3590)
@@ -305,9 +318,7 @@ async def test_an_approval_that_nobody_gives_in_time_is_rejected(world: World):
 
 async def test_the_time_of_an_approval_is_not_begun_anew_by_a_restart(world: World):
     """A crash does not give a waiting approval more time than it had."""
-    approval = {**DOCUMENT["spec"]["approval"], "timeout": "1h"}
-    world.outside.source.catalogue = Catalogue(files={"t": definition(approval=approval)})
-    world.actions.reload()
+    with_approval(world, **DOCUMENT["spec"]["approval"], timeout="1h")
     run = await world.ask(environment="production")
     world.engine.show(run.workflow_name, gate(started=0))
     await world.clock.advance(3000)
@@ -322,11 +333,8 @@ async def test_the_time_of_an_approval_is_not_begun_anew_by_a_restart(world: Wor
 async def test_an_approval_in_time_is_not_rejected_later(waiting):
     """A decided gate has no deadline any more."""
     world, run = waiting
-    approval = {**DOCUMENT["spec"]["approval"], "timeout": "1h"}
-    made = definition(approval=approval)
     snapshot = await world.engine.get(run.workflow_name)
-    waits = Gate(made.spec.approval.node, timeout=made.spec.approval.timeout)
-    world.deadlines.gate_open(run.id, waits, snapshot)
+    world.deadlines.gate_open(run.id, Gate("approve", timeout=3600), snapshot)
 
     await world.control.decide(wish(run), Verb.APPROVE, {})
     await world.clock.advance(4000)
