@@ -104,19 +104,18 @@ class Watcher:
         """Queue the event if it is new to this watch and the selector lets it through."""
         if event.version <= self._after:
             return
-        metadata = event.snapshot["metadata"]
-        if metadata["namespace"] == self._namespace and self._name in {None, metadata["name"]}:
-            kind = event.seen_through(self._selector)
-            if kind is not None:
-                self._put(kind, event)
+        kind = event.seen_through(self._selector) if self._covers(event) else None
+        if kind is not None:
+            self._put(kind, event)
 
     def show(self, event: Event, kind: str = ADDED) -> None:
         """Queue an object as it is, if it is selected."""
-        metadata = event.snapshot["metadata"]
-        if self._name in {None, metadata["name"]} and self._selector.matches(
-            labels_of(event.snapshot)
-        ):
+        if self._covers(event) and self._selector.matches(labels_of(event.snapshot)):
             self._put(kind, event)
+
+    def _covers(self, event: Event) -> bool:
+        namespace, name = _key(event)
+        return namespace == self._namespace and self._name in {None, name}
 
     def _put(self, kind: str, event: Event) -> None:
         self._queue.append((kind, event))
@@ -240,7 +239,7 @@ class EventLog:
         """
         if since in {"", "0"}:
             watcher = Watcher(namespace, selector, name=name)
-            for event in self.all(namespace):
+            for event in self._latest.values():
                 watcher.show(event)
         else:
             version = _parse_version(since)

@@ -115,6 +115,18 @@ async def test_old_states_are_sent_now(faulty, do, behind):
     assert int(frame["object"]["metadata"]["resourceVersion"]) == latest - behind
 
 
+async def test_old_states_are_sent_to_watches_of_their_namespace(quick):
+    """A watch of another namespace, which is empty, stays silent."""
+    await suspended(quick, "w")
+    elsewhere = EVENTS.replace("argo-workflows", "elsewhere")
+    async with reading(quick, path=elsewhere) as other, reading(quick) as stream:
+        await stream.until(1)
+        assert await now(quick, do="duplicate") == 1
+        await stream.until(2)
+        assert await now(quick, do="rotate") == 2
+        assert [frame for frame in await other.rest() if "result" in frame] == []
+
+
 async def test_delete_now(faulty):
     """A workflow is deleted as by a TTL; the record has no call of it."""
     await suspended(faulty, "w")
