@@ -1,4 +1,4 @@
-"""Connections that a handler can close, as a server that dies or a proxy closes them.
+"""How connections end: a client goes, or a handler closes, as a dying server or a proxy does.
 
 Knows uvicorn's protocol, and nothing of what is said over it.
 """
@@ -20,6 +20,12 @@ class ClosableProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {_CLOSE: {"close": self.transport.close}}
 
 
+async def gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def close_connection(scope: Scope) -> None:
     """Close the connection of a request after what was sent, without the end of the answer."""
     scope["extensions"][_CLOSE]["close"]()
@@ -31,5 +37,4 @@ class NoAnswer:
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
         """Close it; uvicorn answers by itself as long as it has not seen that."""
         close_connection(scope)
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await gone(receive)

@@ -23,7 +23,7 @@ from bridge.localargo.answers import (
     typed,
     unreachable,
 )
-from bridge.localargo.connections import NoAnswer
+from bridge.localargo.connections import NoAnswer, gone
 from bridge.localargo.encoding import encode
 from bridge.localargo.engine import Engine
 from bridge.localargo.errors import ArgoError, already_exists, internal, modified
@@ -33,7 +33,6 @@ from bridge.localargo.fault_streams import OpenStream
 from bridge.localargo.faults import Faults
 from bridge.localargo.masks import FieldMask
 from bridge.localargo.record import RECORDED
-from bridge.localargo.streams import gone
 
 Call = Callable[[Request], Awaitable[Mapping[str, Any]]]
 _CarryOut = Callable[[Request], Awaitable[Response]]

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from bridge.localargo.connections import close_connection
+from bridge.localargo.connections import close_connection, gone
 from bridge.localargo.encoding import encode
 from bridge.localargo.errors import ArgoError
 from bridge.localargo.masks import FieldMask
@@ -126,9 +126,3 @@ class StreamResponse:
         if self._events:
             headers.append((b"x-content-type-options", b"nosniff"))
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
-
-
-async def gone(receive: Receive) -> None:
-    """Wait until the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
