@@ -82,8 +82,6 @@ def migrate(*, check: bool) -> None:
             changed = (sqlite.pending_migrations if check else sqlite.migrate)(settings.database)
     except BridgeError as error:
         raise click.ClickException(error.detail) from error
-    except OSError as error:
-        raise click.ClickException(str(error)) from error
     for name in changed:
         click.echo(f"✗ {name} is missing" if check else f"✓ {name}")
     if not changed:

@@ -205,10 +205,20 @@ class Settings(BaseSettings):
         return {name.strip(): token.strip() for name, _, token in pairs if name.strip()}
 
     def postgres(self) -> str | None:
-        """The address of the PostgreSQL store, if that is the store."""
-        if self.database_url_file is not None:
-            return self.database_url_file.read_text().strip()
-        return self.database_url.get_secret_value() if self.database_url is not None else None
+        """The address of the PostgreSQL store, if that is the store.
+
+        Raises:
+            SettingsInvalid: Its file cannot be read, or is empty: libpq would take its own default.
+        """
+        if self.database_url_file is None:
+            return self.database_url.get_secret_value() if self.database_url is not None else None
+        try:
+            address = self.database_url_file.read_text().strip()
+        except (OSError, ValueError) as error:
+            raise SettingsInvalid(f"BRIDGE_DATABASE_URL_FILE cannot be read: {error}") from error
+        if not address:
+            raise SettingsInvalid(f"BRIDGE_DATABASE_URL_FILE {self.database_url_file} is empty")
+        return address
 
     @property
     def url(self) -> str:

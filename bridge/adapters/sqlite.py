@@ -203,13 +203,13 @@ def pending_migrations(path: Path) -> list[str]:
     Raises:
         StoreUnavailable: It is no run store, or another version's.
     """
-    if not path.exists():
-        return [step.name for step in missing("sqlite", done={})]
     try:
+        if not path.exists():
+            return [step.name for step in missing("sqlite", done={})]
         with closing(_connect(path)) as connection:
             connection.execute("PRAGMA query_only = ON")
             return [step.name for step in _missing(connection)]
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise _cannot_open(path, error) from error
 
 

@@ -130,11 +130,14 @@ async def test_the_log_is_json_and_tells_no_secret(tmp_path: Path):
         ({"BRIDGE_PORT": "eighty"}, "port"),
         ({"BRIDGE_DATABASE": "{folder}/text"}, "text cannot be opened"),
         ({"BRIDGE_DATABASE": "{folder}/text/bridge.db"}, "bridge.db cannot be opened"),
+        ({"BRIDGE_DATABASE_URL_FILE": "{folder}/none"}, "DATABASE_URL_FILE cannot be read"),
+        ({"BRIDGE_DATABASE_URL_FILE": "{folder}/empty"}, "empty is empty"),
     ],
 )
 def test_a_bridge_that_cannot_run_says_why(tmp_path: Path, changed: dict[str, str], sentence: str):
     """A wrong setting is one sentence and exit code 1, not a stack trace."""
     (tmp_path / "text").write_text("this is no database\n" * 100)
+    (tmp_path / "empty").write_text("\n")
     placed = {name: value.replace("{folder}", str(tmp_path)) for name, value in changed.items()}
     done = subprocess.run(
         [sys.executable, "-m", "bridge", "serve"],
