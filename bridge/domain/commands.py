@@ -21,6 +21,19 @@ class Verb(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
 
+    @property
+    def asked(self) -> str:
+        """The words for it once it has been asked, before ``by …``."""
+        return _ASKED[self]
+
+
+_ASKED = {
+    Verb.CANCEL: "cancel requested",
+    Verb.TERMINATE: "termination requested",
+    Verb.APPROVE: "approved",
+    Verb.REJECT: "rejected",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -44,6 +57,16 @@ class Command:
     def slot(self) -> str:
         """What it competes for: the first command of a slot is the only one."""
         return f"gate:{self.gate}" if self.gate else str(self.verb)
+
+    @property
+    def because(self) -> str:
+        """The reason as the end of a sentence; empty if none was given."""
+        return f": {self.reason}" if self.reason else ""
+
+    @property
+    def line(self) -> str:
+        """What was asked, by whom and why: for the log of the run, and for Argo."""
+        return f"{self.verb.asked} by {self.by}{self.because}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,15 +109,12 @@ class Commander:
         approved = command.verb is Verb.APPROVE
         phase = await self._gate_phase(engine, run, command)
         if phase == "Running":
-            message = f"{'approved' if approved else 'rejected'} by {command.by}"
-            if command.reason:
-                message += f": {command.reason}"
             with suppress(GateClosed):  # decided meanwhile: the next look tells how
                 await engine.decide(
                     run.workflow_name,
                     node_id=command.gate,
                     approved=approved,
-                    message=message,
+                    message=command.line,
                     outputs=command.outputs,
                 )
             phase = await self._gate_phase(engine, run, command)

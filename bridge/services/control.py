@@ -22,7 +22,7 @@ from bridge.domain.errors import (
     NotRetryable,
     NotWaiting,
 )
-from bridge.domain.events import EventDraft, log
+from bridge.domain.events import log
 from bridge.domain.inputs import InputSchema, forbidden_text
 from bridge.domain.references import FILTERS
 from bridge.domain.runs import Acceptance, Run, RunChanges, RunStatus
@@ -100,14 +100,12 @@ class Control:
         run = await self._store.run(wish.run_id)
         if run.finished:
             return run
-        asked = "cancel" if verb is Verb.CANCEL else "termination"
-        told = f"{asked} requested by {wish.actor.name}{_because(wish.reason)}"
         changes = RunChanges()
         if not run.cancelling:
             changes = RunChanges(
                 cancel_requested_by=wish.actor.name, cancel_requested_at=self._clock.now()
             )
-        commanded = await self._give(wish, verb, told, changes=changes)
+        commanded = await self._give(wish, verb, changes=changes)
         return commanded.run
 
     # --- deciding --------------------------------------------------------------------------
@@ -138,9 +136,7 @@ class Control:
         except BridgeError as error:
             await self._audit(wish, verb, outcome=error.code)
             raise
-        word = "approved" if verb is Verb.APPROVE else "rejected"
-        told = f"{word} by {wish.actor.name}{_because(wish.reason)}"
-        commanded = await self._give(wish, verb, told, gate=gate.id, outputs=outputs)
+        commanded = await self._give(wish, verb, gate=gate.id, outputs=outputs)
         if not commanded.fresh:
             return await self._decided_before(commanded.run, wish, verb)
         return commanded.run
@@ -151,8 +147,7 @@ class Control:
         found = await self._open_gate(run, definition)
         if found is not None and found.id == gate:
             wish = Wish(run.id, Actor(_BRIDGE), reason)
-            told = f"rejected: {reason}"
-            await self._give(wish, Verb.REJECT, told, gate=gate)
+            await self._give(wish, Verb.REJECT, gate=gate, told=f"rejected: {reason}")
 
     async def _open_gate(self, run: Run, definition: ActionDefinition) -> Node | None:
         """The gate that the definition names, or the only one, if Argo shows it open now."""
@@ -171,9 +166,8 @@ class Control:
         last = decisions[-1]
         if last.verb is verb and last.by == wish.actor.name:
             return run
-        word = "approved" if last.verb is Verb.APPROVE else "rejected"
         await self._audit(wish, verb, outcome=AlreadyDecided.code)
-        raise AlreadyDecided(f"It was {word} by {last.by} already{_because(last.reason)}.")
+        raise AlreadyDecided(f"It was {last.verb.asked} by {last.by} already{last.because}.")
 
     async def _may_decide(self, run: Run, actor: Actor, approval: Approval) -> None:
         if approval.not_requester and actor.name == (run.user or run.caller):
@@ -230,11 +224,11 @@ class Control:
         self,
         wish: Wish,
         verb: Verb,
-        told: str,
         *,
         gate: str = "",
         outputs: Mapping[str, str] | None = None,
         changes: RunChanges | None = None,
+        told: str | None = None,
     ) -> Commanded:
         command = Command(
             run_id=wish.run_id,
@@ -247,7 +241,7 @@ class Control:
         )
         entry = Entry(
             changes=changes or RunChanges(),
-            events=(_told(told),),
+            events=(log(told or command.line, level="warn"),),
             audit=(_record(wish, verb, outcome="asked"),),
         )
         commanded = await self._journal.command(command, entry=entry)
@@ -259,10 +253,6 @@ class Control:
         await self._store.audit(_record(wish, verb, outcome=outcome), now=self._clock.now())
 
 
-def _told(text: str) -> EventDraft:
-    return log(text, level="warn")
-
-
 def _record(wish: Wish, verb: Verb, *, outcome: str) -> AuditDraft:
     return AuditDraft(
         action=f"run.{verb}",
@@ -272,10 +262,6 @@ def _record(wish: Wish, verb: Verb, *, outcome: str) -> AuditDraft:
         reason=wish.reason,
         outcome=outcome,
     )
-
-
-def _because(reason: str) -> str:
-    return f": {reason}" if reason else ""
 
 
 def _full(ref: str) -> str:
