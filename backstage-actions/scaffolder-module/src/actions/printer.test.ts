@@ -23,24 +23,10 @@ beforeEach(() => {
 
 const cursors = () => [...(stage.bridge.readers?.values() ?? [])];
 
-const resumedFrom = () =>
-  stage.bridge
-    .requests('GET', '/v1/runs/run-1/events')
-    .map(({ headers }) => headers.get('last-event-id'));
-
-function stream(...messages: string[]): void {
-  const frames = messages.map((message, index) =>
-    index === messages.length - 1
-      ? doneFrame(index + 1, message)
-      : frame(index + 1, message),
-  );
-  stage.bridge.streams.push({ text: frames.join(''), then: 'close' });
-}
-
 /** Runs the step once, with the messages as the run's events; without any, they are all sent. */
 async function execute(...messages: string[]): Promise<string[]> {
   if (messages.length > 0) {
-    stream(...messages);
+    stage.bridge.stream(...messages);
   }
   const { ctx, lines } = task.execute();
   await runAction(ctx, DEPS, JOB);
@@ -65,7 +51,7 @@ describe('the cursor at the bridge', () => {
     expect(lines.filter(line => !line.startsWith('debug'))).toEqual([
       'info: Re-attached to run run-1; earlier lines are above.',
     ]);
-    expect(resumedFrom()).toEqual(['3']);
+    expect(stage.bridge.resumedFrom).toEqual(['3']);
   });
 
   it('does not say what may not be stored yet', async () => {
@@ -117,13 +103,11 @@ describe('lines the bridge has removed', () => {
     to: 2,
   });
 
+  const afterGap = { text: gap + doneFrame(3, 'over'), then: 'close' } as const;
+
   it('are told to who has not seen them', async () => {
-    stage.bridge.streams.push({
-      text: gap + doneFrame(3, 'over'),
-      then: 'close',
-    });
-    const { ctx, lines } = task.execute();
-    await runAction(ctx, DEPS, JOB);
+    stage.bridge.streams.push(afterGap);
+    const lines = await execute();
     expect(lines.slice(1)).toEqual([
       'info: … 2 older lines were removed',
       'info: over',
@@ -132,13 +116,8 @@ describe('lines the bridge has removed', () => {
 
   it('are not told to who has', async () => {
     await execute('one', 'two', 'over');
-    stage.bridge.streams.push({
-      text: gap + doneFrame(3, 'over'),
-      then: 'close',
-    });
-    const { ctx, lines } = task.execute();
-    await runAction(ctx, DEPS, JOB);
-    expect(lines).toHaveLength(1);
+    stage.bridge.streams.push(afterGap);
+    expect(await execute()).toHaveLength(1);
   });
 });
 
@@ -160,8 +139,7 @@ describe('many lines at once', () => {
       text: frames.join('') + doneFrame(201, 'over'),
       then: 'close',
     });
-    const { ctx, lines } = task.execute();
-    await runAction(ctx, DEPS, JOB);
+    const lines = await execute();
     expect(lines).toHaveLength(4);
     expect(lines[2]).toBe('warn: line 100');
   });
@@ -183,9 +161,7 @@ describe('a log that does not take a line', () => {
       .then(() => frame(3, 'three') + doneFrame(4, 'over'));
     const text = frame(1, 'one') + frame(2, 'two');
     stage.bridge.streams.push({ text, rest, then: 'close' });
-    const { ctx, lines } = task.execute();
-    await runAction(ctx, DEPS, JOB);
-    expect(lines).toHaveLength(5);
+    expect(await execute()).toHaveLength(5);
     expect(cursors()).toEqual([0]);
     task.filter = text => text;
     expect(await execute('one', 'two', 'three', 'over')).toContain('info: two');
@@ -196,7 +172,7 @@ describe('a log that does not take a line', () => {
       text: frame(1, 'fine', { level: 'debug' }) + doneFrame(2, 'over'),
       then: 'close',
     });
-    await runAction(task.execute().ctx, DEPS, JOB);
+    await execute();
     expect(cursors()).toEqual([2]);
   });
 });

@@ -3,7 +3,6 @@ import { mockServices } from '@backstage/backend-test-utils';
 import { http, HttpResponse } from 'msw';
 import {
   BASE_URL,
-  doneFrame,
   FAILED,
   frame,
   JOB,
@@ -32,21 +31,11 @@ async function killedTask(): Promise<FakeTask> {
   return task;
 }
 
-/** Streams `messages` as run-1's events, the last one as its end. */
-function stream(...messages: string[]): void {
-  const frames = messages.map((message, index) =>
-    index === messages.length - 1
-      ? doneFrame(index + 1, message)
-      : frame(index + 1, message),
-  );
-  stage.bridge.streams.push({ text: frames.join(''), then: 'close' });
-}
-
 describe('a backend that was killed', () => {
   it('takes the same run up again and shows only what its log lacks', async () => {
     const task = await killedTask();
     task.store('one');
-    stream('one', 'two', 'over');
+    stage.bridge.stream('one', 'two', 'over');
     const { ctx, lines, outputs } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines).toEqual([AGAIN, 'info: two', 'info: over']);
@@ -57,7 +46,7 @@ describe('a backend that was killed', () => {
   it('counts lines that read alike', async () => {
     const task = await killedTask();
     ['.', 'one', '.'].forEach(line => task.store(line));
-    stream('.', 'one', '.', '.', 'over');
+    stage.bridge.stream('.', 'one', '.', '.', 'over');
     const { ctx, lines } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines).toEqual([AGAIN, 'info: .', 'info: over']);
@@ -66,7 +55,11 @@ describe('a backend that was killed', () => {
   it('knows a line again in which a secret was hidden', async () => {
     const task = await killedTask();
     task.store('token *** of *** is set');
-    stream('token abc of me is set', 'token abc of me was set', 'over');
+    stage.bridge.stream(
+      'token abc of me is set',
+      'token abc of me was set',
+      'over',
+    );
     const { ctx, lines } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines.slice(1)).toEqual([
@@ -82,7 +75,7 @@ describe('a backend that was killed', () => {
     task.store('one');
     task.store(AGAIN.slice('info: '.length));
     task.store('two');
-    stream('one', 'two', 'over');
+    stage.bridge.stream('one', 'two', 'over');
     const { ctx, lines } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines).toEqual([AGAIN, 'info: one', 'info: over']);
@@ -91,7 +84,7 @@ describe('a backend that was killed', () => {
   it('announces the run when that line itself was lost', async () => {
     const task = await killedTask();
     task.entries = [];
-    stream('over');
+    stage.bridge.stream('over');
     const { ctx, lines } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines[0]).toBe(
@@ -105,7 +98,7 @@ describe('a backend that was killed', () => {
     stage.bridge.readers?.set(reader, 2);
     task.entries = [];
     task.store('', { stepId: undefined, startsOver: true });
-    stream('one', 'over');
+    stage.bridge.stream('one', 'over');
     const { ctx, lines } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines.slice(1)).toEqual(['info: one', 'info: over']);
@@ -114,7 +107,7 @@ describe('a backend that was killed', () => {
   it('tells the failure of a run that ended meanwhile and starts no other', async () => {
     const task = await killedTask();
     stage.bridge.runs.set('run-1', FAILED);
-    stream('over');
+    stage.bridge.stream('over');
     const { ctx, lines } = task.execute();
     await expect(runAction(ctx, DEPS, JOB)).rejects.toMatchObject({
       name: 'RunFailed',
@@ -127,7 +120,7 @@ describe('a backend that was killed', () => {
     const task = await killedTask();
     stage.bridge.runs.set('run-1', FAILED);
     for (const end of ['over', 'over again']) {
-      stream(end);
+      stage.bridge.stream(end);
       const { ctx } = task.execute();
       await expect(runAction(ctx, DEPS, JOB)).rejects.toThrow('failed');
     }
@@ -162,10 +155,10 @@ describe('a kill between the acceptance and its note', () => {
   it('tells how the run ended and starts no other', async () => {
     const task = new FakeTask();
     stage.bridge.runs.set('run-1', FAILED);
-    stream('bad');
+    stage.bridge.stream('bad');
     await expect(runAction(task.execute().ctx, DEPS, JOB)).rejects.toThrow();
     task.stored.clear();
-    stream('bad');
+    stage.bridge.stream('bad');
     await expect(runAction(task.execute().ctx, DEPS, JOB)).rejects.toThrow();
     expect(stage.bridge.nextRuns).toEqual(['run-2']);
   });
@@ -175,13 +168,13 @@ describe('the Retry of a task', () => {
   it('makes a new attempt under the same key after a failure', async () => {
     const task = new FakeTask();
     stage.bridge.runs.set('run-1', FAILED);
-    stream('bad');
+    stage.bridge.stream('bad');
     const first = task.execute();
     await expect(runAction(first.ctx, DEPS, JOB)).rejects.toThrow('failed');
 
     stage.bridge.runs.set('run-1', { ...FAILED, attempt: 1 });
     stage.bridge.runs.set('run-2', { ...SUCCEEDED, attempt: 2 });
-    stream('good');
+    stage.bridge.stream('good');
     const second = task.execute(secretsOf('second'));
     await runAction(second.ctx, DEPS, JOB);
 
@@ -226,7 +219,7 @@ describe('the Retry of a task', () => {
     await expect(step).rejects.toMatchObject({ name: 'WaitExceeded' });
 
     stage.bridge.runs.set('run-1', SUCCEEDED);
-    stream('one', 'over');
+    stage.bridge.stream('one', 'over');
     const again = task.execute(secretsOf('second'));
     await runAction(again.ctx, DEPS, JOB);
     expect(again.lines).toEqual([AGAIN, 'info: over']);
@@ -236,9 +229,9 @@ describe('the Retry of a task', () => {
   it('repeats nothing when the run had succeeded and a later step failed', async () => {
     const task = new FakeTask();
     stage.bridge.runs.set('run-1', SUCCEEDED);
-    stream('over');
+    stage.bridge.stream('over');
     await runAction(task.execute().ctx, DEPS, JOB);
-    stream('over');
+    stage.bridge.stream('over');
     const again = task.execute(secretsOf('second'));
     await runAction(again.ctx, DEPS, JOB);
     expect(again.lines).toEqual([AGAIN]);
@@ -274,7 +267,7 @@ describe('the items of an each', () => {
     for (const press of [1, 2]) {
       const { ctx, lines } = task.execute();
       for (const namespaceName of ['a', 'b']) {
-        stream('same words', 'over');
+        stage.bridge.stream('same words', 'over');
         await runAction(ctx, DEPS, { ...JOB, input: { namespaceName } });
       }
       const words = lines.filter(line => line.endsWith('same words'));

@@ -19,12 +19,6 @@ import { runAction } from './runAction';
 const stage = playBridge();
 const EVENTS = '/v1/runs/run-1/events';
 
-function resumedFrom(): (string | null)[] {
-  return stage.bridge
-    .requests('GET', EVENTS)
-    .map(({ headers }) => headers.get('last-event-id'));
-}
-
 describe('a run that succeeds', () => {
   beforeEach(() => {
     stage.bridge.runs.set('run-1', SUCCEEDED);
@@ -108,7 +102,7 @@ describe('a connection that breaks', () => {
       'info: three',
       'info: over',
     ]);
-    expect(resumedFrom()).toEqual(['0', '1', '3']);
+    expect(stage.bridge.resumedFrom).toEqual(['0', '1', '3']);
   });
 
   it('is told once, and its end too', async () => {
@@ -136,7 +130,7 @@ describe('a connection that breaks', () => {
     const { ctx, lines } = new FakeTask().execute();
     await runAction(ctx, { ...DEPS, settings }, JOB);
     expect(lines).toContain('info: over');
-    expect(resumedFrom()).toEqual(['0', '1']);
+    expect(stage.bridge.resumedFrom).toEqual(['0', '1']);
   });
 
   it('is opened again after an answer that asks for patience', async () => {
@@ -208,7 +202,7 @@ describe('how long a step lasts', () => {
       status: 'running',
       workflowName: 'w-1',
     });
-    expect(resumedFrom()).toEqual([]);
+    expect(stage.bridge.resumedFrom).toEqual([]);
   });
 
   it('is bounded by the longest wait of the action', async () => {

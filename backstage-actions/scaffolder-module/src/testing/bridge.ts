@@ -123,6 +123,21 @@ export class FakeBridge {
     return this.asked.filter(a => a.method === method && a.path === path);
   }
 
+  /** The events after which run-1 was asked for, one for each connection. */
+  get resumedFrom(): (string | null)[] {
+    return this.requests('GET', '/v1/runs/run-1/events').map(({ headers }) =>
+      headers.get('last-event-id'),
+    );
+  }
+
+  /** Streams `messages` as a run's events, the last one as its end. */
+  stream(...messages: string[]): void {
+    const frames = messages.map((message, index) =>
+      (index === messages.length - 1 ? doneFrame : frame)(index + 1, message),
+    );
+    this.streams.push({ text: frames.join(''), then: 'close' });
+  }
+
   #reader(runId: string, reader: string, seq = 0) {
     if (!this.readers) {
       return HttpResponse.json({ title: 'Not found' }, { status: 404 });
