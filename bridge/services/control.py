@@ -127,7 +127,8 @@ class Control:
         definition = await self._actions.definition_of(run)
         gate = await self._open_gate(run, definition)
         if gate is None:
-            return await self._decided_before(run, wish, verb)
+            decisions = [command for command in await self._store.commands(run.id) if command.gate]
+            return await self._decided_before(run, wish, verb, decisions[-1] if decisions else None)
         try:
             approval = _approval_at(gate, definition)
             await self._may_decide(run, wish.actor, approval)
@@ -138,7 +139,7 @@ class Control:
             raise
         commanded = await self._give(wish, verb, gate=gate.id, outputs=outputs)
         if not commanded.fresh:
-            return await self._decided_before(commanded.run, wish, verb)
+            return await self._decided_before(commanded.run, wish, verb, commanded.command)
         return commanded.run
 
     async def expire(self, run: Run, gate: str, reason: str) -> None:
@@ -159,15 +160,18 @@ class Control:
         named = [gate for gate in gates if approval and gate.display_name == approval.node]
         return next(iter((*named, *gates)), None)
 
-    async def _decided_before(self, run: Run, wish: Wish, verb: Verb) -> Run:
-        decisions = [command for command in await self._store.commands(run.id) if command.gate]
-        if not decisions:
+    async def _decided_before(
+        self, run: Run, wish: Wish, verb: Verb, decision: Command | None
+    ) -> Run:
+        """The answer to who comes after *decision*, or asks where there is none to make."""
+        if decision is None:
             raise NotWaiting(f"Run {run.id} is {run.status} and waits for nobody's approval.")
-        last = decisions[-1]
-        if last.verb is verb and last.by == wish.actor.name:
+        if decision.verb is verb and decision.by == wish.actor.name:
             return run
         await self._audit(wish, verb, outcome=AlreadyDecided.code)
-        raise AlreadyDecided(f"It was {last.verb.asked} by {last.by} already{last.because}.")
+        raise AlreadyDecided(
+            f"It was {decision.verb.asked} by {decision.by} already{decision.because}."
+        )
 
     async def _may_decide(self, run: Run, actor: Actor, approval: Approval) -> None:
         if approval.not_requester and actor.name == (run.user or run.caller):
