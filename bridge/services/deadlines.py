@@ -20,7 +20,6 @@ from bridge.ports import Clock, RunStore
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    gate: str
     at: datetime
     after: int
     """Seconds that the definition allows."""
@@ -39,32 +38,32 @@ class Deadlines:
         self._store = store
         self._clock = clock
         self._expire = expire
-        self._due: dict[str, _Due] = {}
+        self._due: dict[tuple[str, str], _Due] = {}
 
     def gate_open(self, run_id: str, gate: Gate, snapshot: Snapshot) -> None:
         """Note how long the approval of a run may still take."""
-        if run_id in self._due or gate.timeout is None:
+        if gate.timeout is None:
             return
         for node in snapshot.gates:
             if node.display_name == gate.node and node.started:
                 until = moment(node.started) + timedelta(seconds=gate.timeout)
-                self._due[run_id] = _Due(node.id, until, gate.timeout)
+                self._due[run_id, node.id] = _Due(until, gate.timeout)
 
     async def watch(self, *, every: float) -> None:
         """Look for ever whether something is due."""
         while True:
             await self._clock.sleep(every)
             now = self._clock.now()
-            for run_id, due in tuple(self._due.items()):
+            for (run_id, gate), due in tuple(self._due.items()):
                 if due.at <= now:
-                    await self._run_out(run_id, due)
+                    await self._run_out(run_id, gate, due)
 
-    async def _run_out(self, run_id: str, due: _Due) -> None:
+    async def _run_out(self, run_id: str, gate: str, due: _Due) -> None:
         reason = f"nobody decided within {duration(due.after)}"
         try:
             run = await self._store.run(run_id)
             if not run.finished:
-                await self._expire(run, due.gate, reason)
+                await self._expire(run, gate, reason)
         except BridgeError:
             return  # the next look tries again
-        del self._due[run_id]
+        del self._due[run_id, gate]

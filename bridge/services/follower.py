@@ -318,7 +318,7 @@ class Follower:
     def _applied(self, tracked: Tracked, snapshot: Snapshot, look_at: tuple[Node, ...]) -> None:
         if look_at:
             self.on_nodes(tracked.run_id, snapshot, look_at)
-        if tracked.gate is not None and tracked.gate.timeout is not None and snapshot.suspended:
+        if tracked.gate is not None and snapshot.suspended:
             self.on_gate(tracked.run_id, tracked.gate, snapshot)
         if snapshot.ended:
             tracked.ending = True

@@ -342,6 +342,23 @@ async def test_an_approval_in_time_is_not_rejected_later(waiting):
     assert [call[2] for call in world.engine.called("decide")] == [True]
 
 
+async def test_a_later_gate_has_its_own_time(world: World):
+    """A run that comes to the approval a second time is not kept waiting for the first's time."""
+    with_approval(world, **DOCUMENT["spec"]["approval"], timeout="1m")
+    run = await world.ask(environment="production")
+    world.engine.show(run.workflow_name, gate(started=0))
+    await world.clock.advance(10)
+    later = node("again.approve", "Suspend", started=30)
+    world.engine.show(run.workflow_name, gate("Succeeded", started=0, ended=10), later)
+
+    await world.clock.advance(60)
+    assert world.engine.called("decide") == []
+    await world.clock.advance(25)
+
+    ((_, _, approved, message, _),) = world.engine.called("decide")
+    assert (approved, message) == (False, "rejected by bridge: nobody decided within 1 min 0 s")
+
+
 # --- terminate -----------------------------------------------------------------------------------
 
 
