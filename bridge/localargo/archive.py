@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bridge.localargo.events import DELETED, Event
+from bridge.localargo.events import DELETED, Event, labels_of
 from bridge.localargo.workflow import FINAL_PHASES, LABEL
 
 _STATUS_LABEL = LABEL + "workflow-archiving-status"
@@ -26,13 +26,14 @@ class Archive:
 
     def offer(self, event: Event) -> None:
         """Keep the state of an event if it is a final one; a deletion tells nothing new."""
-        metadata = dict(event.snapshot["metadata"])
-        known = event.type == DELETED and metadata["uid"] in self._by_uid
-        ended = event.snapshot["status"].get("phase") in FINAL_PHASES
-        if self.enabled and ended and not known:
-            labels = {**metadata.get("labels", {}), _STATUS_LABEL: "Persisted"}
-            metadata["labels"] = dict(sorted(labels.items()))
-            self._by_uid[metadata["uid"]] = {**event.snapshot, "metadata": metadata}
+        if not self.enabled or event.snapshot["status"].get("phase") not in FINAL_PHASES:
+            return
+        metadata = event.snapshot["metadata"]
+        if event.type == DELETED and metadata["uid"] in self._by_uid:
+            return
+        labels = {**labels_of(event.snapshot), _STATUS_LABEL: "Persisted"}
+        shown = {**metadata, "labels": dict(sorted(labels.items()))}
+        self._by_uid[metadata["uid"]] = {**event.snapshot, "metadata": shown}
 
     def find(self, name: str, uid: str | None = None) -> Snapshot | None:
         """By uid if one is given, else the last that ended under the name."""
@@ -43,9 +44,9 @@ class Archive:
         named = (s for s in reversed(self._by_uid.values()) if s["metadata"]["name"] == name)
         return next(named, None)
 
-    def remove(self, uid: str) -> bool:
-        """Forget one; False if it is not there."""
-        return self._by_uid.pop(uid, None) is not None
+    def remove(self, uid: str) -> None:
+        """Forget one that is there."""
+        del self._by_uid[uid]
 
     def without(self, live: Iterable[Snapshot]) -> list[Snapshot]:
         """What is in the archive only."""
