@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 
 import psycopg
 
@@ -36,6 +37,7 @@ class Notices:
         self._send = send
         self._changed: dict[str, None] = {}
         self._sending: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def changed(self, run_ids: Iterable[str]) -> None:
         """Tell of these runs soon: at once after a quiet time, else with others."""
@@ -45,15 +47,15 @@ class Notices:
 
     async def aclose(self) -> None:
         """Tell what is left, and stop."""
+        self._closing.set()
         if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
-        await self._send_some()
+            await self._sending
 
     async def _send_all(self) -> None:
         while self._changed:
             await self._send_some()
-            await asyncio.sleep(_EVERY_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _EVERY_SECONDS)
         self._sending = None
 
     async def _send_some(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.adapters import postgres_session
 from bridge.adapters.postgres import PostgresStore
+from bridge.adapters.postgres_notices import Notices
 from bridge.domain.commands import AuditDraft
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.events import log
@@ -189,6 +190,28 @@ async def test_a_replica_that_ends_tells_what_it_wrote_last(postgres_dsn):
                     break
 
     assert last.id in heard
+
+
+async def test_a_replica_that_ends_while_it_tells_tells_the_rest():
+    """No change is kept from the others because the replica was just telling of some."""
+    told: list[str] = []
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def send(payload: str) -> None:
+        asked.set()
+        await go.wait()
+        told.extend(payload.split(" ")[1:])
+
+    notices = Notices(replica="one", send=send)
+    notices.changed(run_id(number) for number in range(450))
+    await asked.wait()
+    closing = asyncio.create_task(notices.aclose())
+    await asyncio.sleep(0)
+    notices.changed([run_id(450)])
+    go.set()
+    await closing
+
+    assert told == [run_id(number) for number in range(451)]
 
 
 async def test_a_listener_that_was_cut_off_listens_again(pair, ask):
