@@ -135,10 +135,12 @@ describe('a backend that was killed', () => {
         HttpResponse.json({ code: 'run_unknown' }, { status: 404 }),
       ),
     );
+    const [key] = stage.bridge.byKey.keys();
     stage.bridge.byKey.clear();
     const { ctx, outputs } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(outputs.runId).toBe('run-2');
+    expect(keysSent()).toEqual([key]);
   });
 
   it('attaches to the run when it died before it could note it', async () => {
