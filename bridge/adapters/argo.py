@@ -251,10 +251,11 @@ class ArgoEngine:
 
     @asynccontextmanager
     async def _watching(self, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        async with self._stream("watch", self._events, query) as frames:
+        async with self._batches("watch", self._events, query) as batches:
             yield (
                 WatchEvent(frame["result"]["type"], Snapshot(frame["result"].get("object") or {}))
-                async for frame in frames
+                async for batch in batches
+                for frame in batch
                 if "type" in (frame.get("result") or {})
             )
 
@@ -283,13 +284,6 @@ class ArgoEngine:
                 )
                 async for batch in batches
             )
-
-    @asynccontextmanager
-    async def _stream(
-        self, call: Call, path: str, query: Mapping[str, str]
-    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        async with self._batches(call, path, query) as batches:
-            yield (frame async for batch in batches for frame in batch)
 
     @asynccontextmanager
     async def _batches(
