@@ -41,6 +41,11 @@ class RunStatus(StrEnum):
         """Whether nothing will happen any more."""
         return self in _FINISHED
 
+    @property
+    def before_workflow(self) -> bool:
+        """Whether no workflow of the run has been seen yet."""
+        return self in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}
+
     def may_become(self, other: RunStatus) -> bool:
         """Whether the step from here to *other* exists; staying is always allowed."""
         return other is self or other in _NEXT[self]
@@ -285,17 +290,13 @@ def decide_acceptance(
         IdempotencyKeyReused: The key was used with other input.
         LockHeld: Another run works on the same thing, and *new* may not wait for it.
     """
-    if latest is not None and latest.fingerprint != new.fingerprint:
-        raise IdempotencyKeyReused(
-            f"The Idempotency-Key was used for run {latest.id} with other input; use a new key."
-        )
-    # Who recovers asks again for what was begun; only who presses again wants another attempt.
-    same_press = not new.another and new.context.attempt is not None
-    if latest is not None and same_press and latest.context.attempt == new.context.attempt:
-        return Acceptance(run=latest, replayed=True)
-    outdated = new.takes_over is not None and (latest is None or latest.id != new.takes_over.id)
-    if latest is not None and (latest.status not in _ENDS or outdated):
-        return Acceptance(run=latest, replayed=True)
+    if latest is not None:
+        if latest.fingerprint != new.fingerprint:
+            raise IdempotencyKeyReused(
+                f"The Idempotency-Key was used for run {latest.id} with other input; use a new key."
+            )
+        if _is_answered_by(latest, new):
+            return Acceptance(run=latest, replayed=True)
     if holder is not None and new.reopened:
         new = replace(new, lock=None)
     elif holder is not None and not new.may_queue:
@@ -307,3 +308,14 @@ def decide_acceptance(
     holds = new.lock is not None and holder is None
     run = Run.accepted(new, attempt=attempt, owner=owner, holds_lock=holds)
     return Acceptance(run=run, replayed=False)
+
+
+def _is_answered_by(latest: Run, new: NewRun) -> bool:
+    """Whether *new* asks for nothing that *latest* is not already."""
+    if latest.status not in _ENDS:
+        return True
+    if new.takes_over is not None and new.takes_over.id != latest.id:
+        return True  # somebody else was first to go on with that workflow
+    # Who recovers asks again for what was begun; only who presses again wants another attempt.
+    pressing = None if new.another else new.context.attempt
+    return pressing is not None and pressing == latest.context.attempt

@@ -31,7 +31,7 @@ class Node:
     @property
     def number(self) -> str:
         """The end of the id, which alone tells it from the workflow's other nodes."""
-        return self.id.rpartition("-")[2]
+        return number_of(self.id)
 
     @property
     def id(self) -> str:
@@ -232,10 +232,7 @@ class Snapshot:
     @property
     def suspended(self) -> bool:
         """Whether a gate is open: "suspended" is no phase (research/argo, section 2)."""
-        return bool((self.raw.get("spec") or {}).get("suspend")) or any(
-            raw.get("type") == "Suspend" and raw.get("phase") == "Running"
-            for raw in self.raw_nodes.values()
-        )
+        return bool((self.raw.get("spec") or {}).get("suspend")) or bool(self.gates)
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -254,6 +251,11 @@ class Snapshot:
             return self.name
         suffix = node.id.removeprefix(f"{self.name}-")
         return f"{f'{self.name}-{node.template}'[:242]}-{suffix}"
+
+
+def number_of(node_id: str) -> str:
+    """The number of a node that only its id is left of; see :attr:`Node.number`."""
+    return node_id.rpartition("-")[2]
 
 
 def moment(text: str) -> datetime:

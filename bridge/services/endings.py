@@ -22,7 +22,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import EventDraft
 from bridge.domain.mapping import Site, WorkflowFacts, entity_of, outputs_of, roots_of
-from bridge.domain.progress import failure_sentence
+from bridge.domain.progress import FollowState, failure_sentence
 from bridge.domain.runs import WORKFLOW_OUTPUTS, Run, RunChanges, RunError, RunStatus
 from bridge.domain.workflows import SUCCEEDED, Snapshot
 from bridge.ports import Chance, Clock, RunStore, WorkflowEngine
@@ -159,5 +159,6 @@ def _stuck() -> WorkflowStuck:
 
 def _with_past(run: Run, snapshot: Snapshot) -> Run:
     """The run with a note of this end: who goes on with the workflow knows it again."""
-    state = {**run.state, "past": [snapshot.started, snapshot.finished]}
-    return replace(run, state=state)
+    told = FollowState.from_json(run.state)
+    state = replace(told, past=(snapshot.started, snapshot.finished))
+    return replace(run, state=state.to_json())

@@ -39,7 +39,6 @@ from bridge.services.backoff import Backoff
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 
-_BEFORE = frozenset({RunStatus.ACCEPTED, RunStatus.SUBMITTING})
 _UNDONE = (EngineUnreached, EngineConflict, EngineForbidden)
 """Failures that say that nothing was created."""
 _LOOK_SECONDS = 2.0
@@ -89,7 +88,7 @@ class Submitter:
             try:
                 if tried or doubt:
                     run = await self._store.run(run.id)
-                    if run.status not in _BEFORE:
+                    if not run.status.before_workflow:
                         return  # the answer was lost, but the watch has shown the workflow
                 tried = True
                 snapshot = await self._attempt(run, doubt=doubt)

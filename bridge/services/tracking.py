@@ -14,9 +14,7 @@ from bridge.domain.actions import ActionDefinition
 from bridge.domain.events import EventDraft
 from bridge.domain.progress import FollowState, Gate
 from bridge.domain.runs import Run, RunStatus
-from bridge.domain.workflows import Node, Snapshot
-
-_BEFORE = frozenset({RunStatus.ACCEPTED, RunStatus.SUBMITTING})
+from bridge.domain.workflows import Node, Snapshot, number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Tracked:
             since=since,
             progress=run.progress,
             phase=run.phase,
-            begun=run.takes_over is None or run.status not in _BEFORE,
+            begun=run.takes_over is None or not run.status.before_workflow,
         )
         tracked.unseen = tracked._unread()
         tracked.idle.set()
@@ -88,7 +86,7 @@ class Tracked:
 
     def _unread(self) -> set[str]:
         read = self.state.read
-        return {node_id for node_id in self.state.nodes if node_id.rpartition("-")[2] not in read}
+        return {node_id for node_id in self.state.nodes if number_of(node_id) not in read}
 
     def take_back(self, run: Run) -> None:
         """Return to what is stored; a commit may have failed for us only."""

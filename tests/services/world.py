@@ -161,7 +161,7 @@ class World:
         for run in runs:
             if run.status is RunStatus.REGISTERING:
                 self.spawn(self.registrar.register(run.id))
-            elif run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
+            elif run.status.before_workflow:
                 self.submit(run)
             else:
                 made = await self.actions.definition_of(run)
