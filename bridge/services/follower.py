@@ -267,9 +267,8 @@ class Follower:
             item = tracked.inbox.popleft()
             if isinstance(item, Lines):
                 self._tell(tracked, item)
-            elif isinstance(
-                item, ReadOut
-            ):  # stored with the next commit: to read again is harmless
+            elif isinstance(item, ReadOut):
+                # Stored with the next commit: to read again is harmless.
                 read = tracked.state.read | {item.number}
                 tracked.state = replace(tracked.state, read=read)
             elif not tracked.ending and tracked.is_past(item):

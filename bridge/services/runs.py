@@ -166,10 +166,12 @@ class Runs:
             key=run.key,
             context=run.context,
         )
-        new = self._new_run(request)
-        if takes_over:
-            new = replace(new, takes_over=run, reopened=reopened)
-        new = replace(new, another=True)
+        new = replace(
+            self._new_run(request),
+            takes_over=run if takes_over else None,
+            reopened=reopened,
+            another=True,
+        )
         return await self._accept(new, by)
 
 
