@@ -48,7 +48,6 @@ class _Tail:
     template: tuple[str, str]
     """The WorkflowTemplate and the step's own template in it."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    failed: bool = False
     last_line: str = ""
     lines: int = 0
     task: asyncio.Task[None] | None = None
@@ -99,7 +98,6 @@ class PodLogs:
                 tails[node.id] = tail
                 tail.task = self._tasks.spawn(self._read(tail), name=f"logs {tail.pod}")
             if tail is not None and node.ended:
-                tail.failed = node.failed
                 tail.ended.set()
 
     async def drain(self, run_id: str, *, within: float = 30.0) -> Mapping[str, str]:
