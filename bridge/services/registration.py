@@ -7,7 +7,7 @@ then: a run in *registering* is visible and never given up. Must not know the ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,6 +28,8 @@ from bridge.services.backoff import Backoff
 from bridge.services.journal import Journal
 
 _log = logging.getLogger(__name__)
+
+_Shown = Mapping[str, object] | None
 
 
 class Registrar:
@@ -106,13 +108,16 @@ class Registrar:
         else:
             await self._refuse_foreign(self._catalog, entity.ref)
             line = f"● registering {entity.ref} in the catalog"
-        # The document is served in one commit with the line that says so.
-        told = () if await self._journal.said(run, line) else (log(line),)
-        await self._journal.write(run.id, entry=Entry(events=told, keeps=entity))
+        await self._announce(run, line, Entry(keeps=entity))
         if self._catalog is not None:
             await self._show(self._catalog, run, entity)
         registered = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(registered, status=RunStatus.SUCCEEDED)
+
+    async def _announce(self, run: Run, line: str, entry: Entry) -> None:
+        """Change the documents in one commit with the line that says so, which is said once."""
+        told = () if await self._journal.said(run, line) else (log(line),)
+        await self._journal.write(run.id, entry=replace(entry, events=told))
 
     async def _refuse_foreign(self, catalog: Catalog, ref: EntityRef) -> None:
         """Raise EntityConflict if the catalog shows a *ref* that is not ours to change."""
@@ -127,14 +132,8 @@ class Registrar:
         started = self._clock.monotonic()
         await self._register_base(catalog)
         await catalog.register(entity)
-        deadline = started + self._visible_within
-        while not _shows(await catalog.entity(entity.ref), run):
-            if self._clock.monotonic() > deadline:
-                raise CatalogUnavailable(
-                    f"The catalog took the location of {entity.ref} but does not show the entity "
-                    f"after {duration(self._visible_within)}"
-                )
-            await self._clock.sleep(0.25)
+        problem = f"The catalog took the location of {entity.ref} but does not show the entity"
+        await self._until(catalog, entity.ref, lambda shown: _shows(shown, run), problem)
         took = duration(round(self._clock.monotonic() - started, 1))
         await self._journal.write(run.id, log(f"✓ {entity.ref} is in the catalog ({took})"))
 
@@ -153,22 +152,23 @@ class Registrar:
         if self._catalog is not None:
             await self._refuse_foreign(self._catalog, entity.ref)
         line = f"● removing {entity.ref} from the catalog"
-        told = () if await self._journal.said(run, line) else (log(line),)
-        await self._journal.write(run.id, entry=Entry(events=told, drops=entity.ref))
+        await self._announce(run, line, Entry(drops=entity.ref))
         if self._catalog is not None:
             await self._catalog.unregister(entity)
-            await self._until_gone(self._catalog, entity.ref)
+            problem = f"The catalog still shows {entity.ref}"
+            await self._until(self._catalog, entity.ref, lambda shown: shown is None, problem)
         await self._journal.say(run.id, f"✓ {entity.ref} has left the catalog")
         removed = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(removed, status=RunStatus.SUCCEEDED)
 
-    async def _until_gone(self, catalog: Catalog, ref: EntityRef) -> None:
+    async def _until(
+        self, catalog: Catalog, ref: EntityRef, reached: Callable[[_Shown], bool], problem: str
+    ) -> None:
+        """Look until what the catalog shows of *ref* is what it should; it may process slowly."""
         deadline = self._clock.monotonic() + self._visible_within
-        while await catalog.entity(ref) is not None:
+        while not reached(await catalog.entity(ref)):
             if self._clock.monotonic() > deadline:
-                raise CatalogUnavailable(
-                    f"The catalog still shows {ref} after {duration(self._visible_within)}"
-                )
+                raise CatalogUnavailable(f"{problem} after {duration(self._visible_within)}")
             await self._clock.sleep(0.25)
 
     async def serve_base_entities(self) -> None:
@@ -180,7 +180,7 @@ class Registrar:
                 _log.warning("cannot store entity", extra={"code": error.code})
 
 
-def _shows(shown: Mapping[str, object] | None, run: Run) -> bool:
+def _shows(shown: _Shown, run: Run) -> bool:
     metadata = (shown or {}).get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
     return isinstance(annotations, Mapping) and annotations.get(ENTITY_RUN_ANNOTATION) == run.id
