@@ -18,11 +18,9 @@ from bridge.localargo.engine import Engine
 from bridge.localargo.faults import Faults
 from bridge.localargo.objects import ObjectStore
 from bridge.localargo.selectors import Selector
+from tests.localargo.reading import NAMESPACE, WORKFLOWS
 
 HERE = Path(__file__).parent
-NAMESPACE = "argo-workflows"
-WORKFLOWS = f"/api/v1/workflows/{NAMESPACE}"
-EVENTS = f"/api/v1/workflow-events/{NAMESPACE}"
 PATIENCE = 20.0
 _VOLATILE = frozenset({"startedAt", "finishedAt", "hostNodeName", "estimatedDuration"})
 

@@ -13,6 +13,8 @@ RECORDINGS = Path(__file__).parents[1] / "adapters" / "recordings"
 NAMESPACE = "argo-workflows"
 WORKFLOWS = f"/api/v1/workflows/{NAMESPACE}"
 EVENTS = f"/api/v1/workflow-events/{NAMESPACE}"
+LOG = f"{WORKFLOWS}/w/log"
+FOLLOW = "logOptions.container=main&logOptions.follow=true"
 SSE = {"Accept": "text/event-stream"}
 SMALL = "fields=error,result.type,result.object.metadata.name,result.object.status.phase"
 
@@ -34,8 +36,12 @@ class Reading:
     async def until(self, count):
         """The frames, once there are so many of them."""
         while len(found := self.frames()) < count:
-            self.raw += await asyncio.wait_for(anext(self._chunks), 10)
+            await self.more()
         return found
+
+    async def more(self, *, within=10):
+        """What comes next, at most so many seconds from now: part of a frame, or a keep-alive."""
+        self.raw += await asyncio.wait_for(anext(self._chunks), within)
 
     async def rest(self):
         """All frames, once the server has ended the stream."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.localargo.errors import ArgoError
-from tests.localargo.reading import EVENTS, SMALL, WORKFLOWS, put, reading, suspended, until
-
-LOG = f"{WORKFLOWS}/w/log"
-FOLLOW = "logOptions.container=main&logOptions.follow=true"
+from tests.localargo.reading import EVENTS, FOLLOW, LOG, SMALL, put, reading, suspended, until
 
 
 async def now(argo, **deed):

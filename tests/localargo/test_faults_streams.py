@@ -9,6 +9,8 @@ import pytest
 
 from tests.localargo.reading import (
     EVENTS,
+    FOLLOW,
+    LOG,
     SMALL,
     SSE,
     WORKFLOWS,
@@ -19,8 +21,6 @@ from tests.localargo.reading import (
     until,
 )
 
-LOG = f"{WORKFLOWS}/w/log"
-FOLLOW = "logOptions.container=main&logOptions.follow=true"
 END = recorded("watch-idle-long", status=200)["chunks"][-1].encode()
 TOO_OLD = recorded("watch-resourceversion", status=400)["chunks"][0]
 
@@ -103,9 +103,9 @@ async def test_silent_streams_send_no_keepalives(argo_server):
             argo.engine.touch("w")
             await witness.until(2)
             while b":\n" not in witness.raw:
-                witness.raw += await anext(witness._chunks)
+                await witness.more()
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(anext(stream._chunks), 0.1)
+                await stream.more(within=0.1)
             assert stream.raw.endswith(b"\n\n\n")
             assert argo.faults.state()["open"]["watch"] == 2
         await until(argo, lambda state: state["open"]["watch"] == 0)

@@ -145,7 +145,7 @@ async def test_archived_names_open_watches_that_stay_silent(quick):
     query = f"{SMALL}&listOptions.fieldSelector=metadata.name%3Dw"
     async with reading(quick, query) as stream:
         assert stream.answer.status_code == 200
-        stream.raw += await anext(stream._chunks)
+        await stream.more()
         assert stream.raw.strip(b":\n") == b""
     log = await quick.http.get(f"{WORKFLOWS}/w/log?logOptions.container=main")
     assert (log.status_code, log.content) == (200, b"")

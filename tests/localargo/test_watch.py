@@ -4,48 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 
 import pytest
 
-WORKFLOWS = "/api/v1/workflows/argo-workflows"
-EVENTS = "/api/v1/workflow-events/argo-workflows"
-SSE = {"Accept": "text/event-stream"}
-SMALL = "fields=error,result.type,result.object.metadata.name,result.object.status.phase"
-
-
-class Stream:
-    """A watch that is open: what has arrived, and waiting for more."""
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.raw = b""
-        self._chunks = answer.aiter_raw()
-
-    async def frames(self, count):
-        """The frames up to the given number of them."""
-        while len(found := self.parsed()) < count:
-            self.raw += await asyncio.wait_for(anext(self._chunks), 10)
-        return found
-
-    async def rest(self):
-        """Everything until the server ends the stream."""
-        async for chunk in self._chunks:
-            self.raw += chunk
-        return self.parsed()
-
-    def parsed(self):
-        """The JSON of all whole frames."""
-        lines = self.raw.decode().split("\n")[:-1]
-        return [json.loads(line.removeprefix("data: ")) for line in lines if line.strip(": ")]
-
-
-@contextlib.asynccontextmanager
-async def watching(argo, query="", headers=SSE):
-    """Open a watch; its status line comes with the first bytes."""
-    async with argo.http.stream("GET", f"{EVENTS}?{query}", headers=headers) as answer:
-        yield Stream(answer)
+from tests.localargo.reading import EVENTS, SMALL, SSE, WORKFLOWS, Reading, reading
 
 
 async def watched(argo, count):
@@ -67,11 +30,11 @@ async def test_server_sent_events_are_framed_as_recorded(argo):
     """`data: …` with a blank before the newline, and three newlines; keys sorted by fields."""
     await labelled(argo, "acc-1", case="accept")
     query = f"listOptions.labelSelector=case%3Daccept&{SMALL}"
-    async with watching(argo, query) as stream:
+    async with reading(argo, query) as stream:
         assert stream.answer.headers["content-type"] == "text/event-stream"
         assert stream.answer.headers["x-content-type-options"] == "nosniff"
         assert "grpc-metadata-argo-version" not in stream.answer.headers
-        await stream.frames(1)
+        await stream.until(1)
         assert stream.raw == (
             b'data: {"result":{"object":{"metadata":{"name":"acc-1"},'
             b'"status":{"phase":"Running"}},"type":"ADDED"}} \n\n\n'
@@ -82,9 +45,9 @@ async def test_server_sent_events_are_framed_as_recorded(argo):
 async def test_any_other_accept_gives_lines(argo, accept):
     """Only the exact type gives server-sent events; all else is one JSON object per line."""
     await labelled(argo, "acc-1")
-    async with watching(argo, SMALL, headers={"Accept": accept}) as stream:
+    async with reading(argo, SMALL, headers={"Accept": accept}) as stream:
         assert stream.answer.headers["content-type"] == "application/json"
-        await stream.frames(1)
+        await stream.until(1)
         assert stream.raw.endswith(b'"type":"ADDED"}}\n')
         assert stream.raw.startswith(b'{"result":')
 
@@ -93,11 +56,11 @@ async def test_nothing_is_sent_before_the_first_byte(argo_server):
     """Headers come with the first keep-alive; then a keep-alive is a colon and one newline."""
     async with argo_server(keepalive_seconds=0.2) as argo:
         began = time.monotonic()
-        async with watching(argo, "listOptions.labelSelector=case%3Dnone") as stream:
+        async with reading(argo, "listOptions.labelSelector=case%3Dnone") as stream:
             assert time.monotonic() - began >= 0.2
             assert stream.answer.status_code == 200
             while len(stream.raw) < 4:
-                stream.raw += await anext(stream._chunks)
+                await stream.more()
             assert stream.raw == b":\n:\n"
 
 
@@ -108,7 +71,7 @@ async def test_a_watch_shows_changes_and_the_end(argo):
         await argo.put("life-1", "resume")
         await argo.end("life-1")
         await argo.call("DELETE", f"{WORKFLOWS}/life-1")
-        frames = [frame["result"] for frame in await stream.frames(5)]
+        frames = [frame["result"] for frame in await stream.until(5)]
     assert [frame["type"] for frame in frames] == ["ADDED", *["MODIFIED"] * 3, "DELETED"]
     objects = [frame["object"] for frame in frames]
     versions = [int(item["metadata"]["resourceVersion"]) for item in objects]
@@ -138,8 +101,8 @@ class _Later:
     def __init__(self, sending):
         self._sending = sending
 
-    async def frames(self, count):
-        return await Stream(await self._sending).frames(count)
+    async def until(self, count):
+        return await Reading(await self._sending).until(count)
 
 
 async def test_a_label_that_changes_ends_the_selection(argo):
@@ -147,10 +110,10 @@ async def test_a_label_that_changes_ends_the_selection(argo):
     await labelled(argo, "ls-1", case="ls")
     running = "case%3Dls,workflows.argoproj.io/phase%3DRunning"
     query = f"listOptions.labelSelector={running}&{SMALL},result.object.metadata.resourceVersion"
-    async with watching(argo, query) as stream:
-        await stream.frames(1)
+    async with reading(argo, query) as stream:
+        await stream.until(1)
         await argo.put("ls-1", "resume")
-        frames = [frame["result"] for frame in await stream.frames(3)]
+        frames = [frame["result"] for frame in await stream.until(3)]
         final = await argo.end("ls-1")
     assert [frame["type"] for frame in frames] == ["ADDED", "MODIFIED", "DELETED"]
     last = frames[-1]["object"]
@@ -162,14 +125,14 @@ async def test_a_label_that_appears_is_added(argo):
     """A workflow that begins to match arrives as ADDED."""
     await labelled(argo, "ls-1", case="ls")
     completed = f"listOptions.labelSelector=workflows.argoproj.io/completed%3Dtrue&{SMALL}"
-    async with watching(argo, f"listOptions.labelSelector=case%3Dls&{SMALL}") as witness:
-        await witness.frames(1)
+    async with reading(argo, f"listOptions.labelSelector=case%3Dls&{SMALL}") as witness:
+        await witness.until(1)
         request = argo.http.build_request("GET", f"{EVENTS}?{completed}", headers=SSE)
         sending = asyncio.ensure_future(argo.http.send(request, stream=True))
         await watched(argo, 2)
         await argo.put("ls-1", "resume")
         answer = await sending
-        frames = await Stream(answer).frames(1)
+        frames = await Reading(answer).until(1)
         await answer.aclose()
     assert frames[0]["result"]["type"] == "ADDED"
     assert frames[0]["result"]["object"]["status"]["phase"] == "Succeeded"
@@ -185,12 +148,12 @@ async def test_a_watch_by_name_needs_the_workflow(argo):
         '"workflows.argoproj.io \\"fs-1\\" not found","http_status":"Not Found"}} \n\n'
     )
     await labelled(argo, "fs-1")
-    async with watching(argo, f"{by_name}&{SMALL}") as stream:
-        await stream.frames(1)
+    async with reading(argo, f"{by_name}&{SMALL}") as stream:
+        await stream.until(1)
         await labelled(argo, "fs-2")
         await argo.call("DELETE", f"{WORKFLOWS}/fs-1")
         await labelled(argo, "fs-1")
-        frames = [frame["result"] for frame in await stream.frames(4)]
+        frames = [frame["result"] for frame in await stream.until(4)]
     assert [frame["type"] for frame in frames[:3]] == ["ADDED", "DELETED", "ADDED"]
     assert {frame["object"]["metadata"]["name"] for frame in frames} == {"fs-1"}
 
@@ -202,13 +165,13 @@ async def test_a_watch_resumes_after_a_version(argo):
     await argo.put("rv-1", "resume")
     await argo.end("rv-1")
     await labelled(argo, "rv-2")
-    async with watching(argo, f"{SMALL}&listOptions.resourceVersion={version}") as stream:
-        frames = await stream.frames(4)
+    async with reading(argo, f"{SMALL}&listOptions.resourceVersion={version}") as stream:
+        frames = await stream.until(4)
     shown = [(f["result"]["type"], f["result"]["object"]["metadata"]["name"]) for f in frames]
     first, second = [("MODIFIED", "rv-1")] * 2, [("ADDED", "rv-2"), ("MODIFIED", "rv-2")]
     assert shown == first + second
-    async with watching(argo, f"{SMALL}&listOptions.resourceVersion=0") as stream:
-        frames = await stream.frames(2)
+    async with reading(argo, f"{SMALL}&listOptions.resourceVersion=0") as stream:
+        frames = await stream.until(2)
     assert [f["result"]["type"] for f in frames] == ["ADDED", "ADDED"]
 
 
@@ -263,18 +226,18 @@ async def test_a_version_that_left_the_window_is_too_old(argo_server):
         assert (
             answer.json()["error"]["message"] == f"too old resource version: {version} ({oldest})"
         )
-        async with watching(argo, f"{SMALL}&listOptions.resourceVersion={oldest}") as stream:
-            assert len(await stream.frames(3)) == 3
+        async with reading(argo, f"{SMALL}&listOptions.resourceVersion={oldest}") as stream:
+            assert len(await stream.until(3)) == 3
 
 
 async def test_a_version_of_the_future_shows_nothing(argo_server):
     """A watch from a version that is not reached yet stays silent."""
     async with argo_server(keepalive_seconds=0.05) as argo:
         query = f"listOptions.resourceVersion={argo.engine.log.version + 100}"
-        async with watching(argo, query) as stream:
+        async with reading(argo, query) as stream:
             await labelled(argo, "f-1")
-            stream.raw += await anext(stream._chunks)
-            assert stream.parsed() == []
+            await stream.more()
+            assert stream.frames() == []
 
 
 async def test_fields_empty_the_error_frame(argo):
@@ -288,9 +251,9 @@ async def test_a_watch_ends_with_its_own_error(argo):
     """The normal end is 8/429 "EOF": in the stream after data, as HTTP 429 before any."""
     await labelled(argo, "t-1", case="t")
     timeout = "listOptions.timeoutSeconds=1"
-    async with watching(argo, f"{timeout}&{SMALL}", headers={}) as stream:
+    async with reading(argo, f"{timeout}&{SMALL}", headers={}) as stream:
         assert stream.answer.status_code == 200
-        await stream.frames(1)
+        await stream.until(1)
         await stream.rest()
     last = stream.raw.decode().rpartition("\n")[2]
     assert last == (
@@ -307,8 +270,8 @@ async def test_bookmarks_tell_the_version(argo_server, monkeypatch):
     monkeypatch.setattr("bridge.localargo.watch._BOOKMARK_SECONDS", 0.05)
     async with argo_server() as argo:
         query = "listOptions.allowWatchBookmarks=true&fields=result.type,result.object.metadata"
-        async with watching(argo, query) as stream:
-            frame = (await stream.frames(1))[0]["result"]
+        async with reading(argo, query) as stream:
+            frame = (await stream.until(1))[0]["result"]
         version = str(argo.engine.log.version)
     assert frame == {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}}
 
@@ -325,8 +288,8 @@ async def test_other_namespaces_are_silent(argo_server):
 async def test_a_client_that_leaves_is_forgotten(argo):
     """A watch whose client has gone costs nothing any more."""
     await labelled(argo, "l-1")
-    async with watching(argo) as stream:
-        await stream.frames(1)
+    async with reading(argo, "") as stream:
+        await stream.until(1)
         assert argo.engine.log.watched == 1
     await watched(argo, 0)
 
@@ -334,8 +297,8 @@ async def test_a_client_that_leaves_is_forgotten(argo):
 async def test_an_event_is_encoded_once_for_all_watchers(argo):
     """Watchers with the same fields share the bytes of an event."""
     await labelled(argo, "s-1")
-    async with watching(argo, SMALL) as one, watching(argo, SMALL) as two:
-        await one.frames(1)
-        await two.frames(1)
+    async with reading(argo, SMALL) as one, reading(argo, SMALL) as two:
+        await one.until(1)
+        await two.until(1)
         event = argo.engine.latest("s-1")
         assert len(event._frames) == 1
