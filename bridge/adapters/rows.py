@@ -231,7 +231,7 @@ def row_to_audit(row: Row) -> AuditRecord:
 def entity_to_row(entity: EntityDocument, now: datetime) -> tuple[Any, ...]:
     """A document in the order of ENTITY_COLUMNS."""
     ref = entity.ref
-    document = json.dumps(entity.document)
+    document = to_json(entity.document)
     return (ref.kind, ref.namespace, ref.name, document, entity.run_id, now.isoformat())
 
 

@@ -30,6 +30,7 @@ from bridge.adapters.rows import (
     row_to_event,
     row_to_run,
     select,
+    to_json,
 )
 from bridge.adapters.sql_session import SELECT_RUN, Session
 from bridge.adapters.sql_writer import Work, Writer
@@ -234,7 +235,7 @@ class SqlStore(ABC):
             "INSERT INTO namespaces (name, record, updated_at) VALUES (?, ?, ?) ON CONFLICT (name) "
             "DO UPDATE SET record = excluded.record, updated_at = excluded.updated_at"
         )
-        values = (name, json.dumps(record), now.isoformat())
+        values = (name, to_json(record), now.isoformat())
         await self._write(lambda session: session.change(sql, *values))
 
     async def namespaces(self) -> list[Mapping[str, Any]]:
