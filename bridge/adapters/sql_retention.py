@@ -14,7 +14,7 @@ from bridge.adapters.sql_session import Session
 
 _UNPRUNED = (
     "SELECT r.id, r.last_seq FROM runs AS r WHERE r.finished_at < ? AND NOT r.events_pruned "
-    "ORDER BY r.finished_at, r.id LIMIT ?"
+    "ORDER BY r.finished_at, r.id LIMIT 1"
 )
 _ENDED = (
     "SELECT r.id, r.definition_digest FROM runs AS r WHERE r.finished_at < ? "
@@ -44,10 +44,10 @@ def acknowledge(run_id: str, reader: str, seq: int, session: Session) -> int:
 
 def prune_events(finished_before: datetime, limit: int, session: Session) -> int:
     """See RunStore; runs that ended first go first."""
+    sql = f"{_UNPRUNED}{session.dialect.lock_free}"
     removed = 0
     while removed < limit:
-        sql = f"{_UNPRUNED}{session.dialect.lock_free}"
-        run = session.row(sql, finished_before.isoformat(), 1)
+        run = session.row(sql, finished_before.isoformat())
         if run is None:
             break
         removed += _prune_events_of(run["id"], run["last_seq"], limit - removed, session)
