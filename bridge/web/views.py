@@ -21,21 +21,9 @@ _ASKED = ("cancel", "terminate", "approve", "reject", "retry")
 
 def run_view(run: Run, *, workflow_url: str | None) -> dict[str, Any]:
     """A run."""
-    return _run(run, workflow_url=workflow_url).model_dump(by_alias=True)
-
-
-def run_details(
-    run: Run, *, workflow_url: str | None, commands: Sequence[Command]
-) -> dict[str, Any]:
-    """A run with what was asked of it."""
-    asked = [_command(command).model_dump(by_alias=True) for command in commands]
-    return {**run_view(run, workflow_url=workflow_url), "commands": asked}
-
-
-def _run(run: Run, *, workflow_url: str | None) -> m.RunView:
     here, context, error = run_address(run.id), run.context, run.error
     links = {"self": here, "events": f"{here}/events"}
-    return m.RunView(
+    view = m.RunView(
         id=run.id,
         action=run.action,
         status=str(run.status),
@@ -66,6 +54,15 @@ def _run(run: Run, *, workflow_url: str | None) -> m.RunView:
         finished_at=timestamp(run.finished_at) if run.finished_at else None,
         links=m.RunLinks.model_validate({**links, **{verb: f"{here}/{verb}" for verb in _ASKED}}),
     )
+    return view.model_dump(by_alias=True)
+
+
+def run_details(
+    run: Run, *, workflow_url: str | None, commands: Sequence[Command]
+) -> dict[str, Any]:
+    """A run with what was asked of it."""
+    asked = [_command(command).model_dump(by_alias=True) for command in commands]
+    return {**run_view(run, workflow_url=workflow_url), "commands": asked}
 
 
 def _lock(run: Run) -> m.LockView | None:
