@@ -10,11 +10,11 @@ import asyncio
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from bridge.adapters import sql_retention, sql_runs
@@ -33,13 +33,15 @@ from bridge.adapters.rows import (
     to_json,
 )
 from bridge.adapters.sql_session import SELECT_RUN, Session
-from bridge.adapters.sql_writer import Work, Writer
+from bridge.adapters.sql_writer import Writer
 from bridge.domain.commands import AuditDraft, AuditRecord, Command
 from bridge.domain.entities import EntityDocument
 from bridge.domain.errors import EntityUnknown, RunUnknown, StoreUnavailable
 from bridge.domain.events import Event, EventDraft
 from bridge.domain.runs import Acceptance, NewRun, Run
 from bridge.ports import Appended, AuditFilter, Commanded, Entry, RunFilter
+
+T = TypeVar("T")
 
 _HEADS_AT_ONCE = 500
 _SELECT_EVENT = select(EVENT_COLUMNS, "events")
@@ -91,8 +93,7 @@ class SqlStore(ABC):
     ) -> Acceptance:
         """See RunStore."""
         work = partial(sql_runs.accept, new, first, tuple(audit), self._replica)
-        answer: Acceptance = await self._write(work)
-        return answer
+        return await self._write(work)
 
     def append(
         self, run_id: str, entry: Entry, *, fence: int | None, now: datetime
@@ -102,13 +103,11 @@ class SqlStore(ABC):
 
     async def command(self, command: Command, *, entry: Entry, now: datetime) -> Commanded:
         """See RunStore."""
-        answer: Commanded = await self._write(partial(sql_runs.command, command, entry, now))
-        return answer
+        return await self._write(partial(sql_runs.command, command, entry, now))
 
     async def take_lock(self, run_id: str, *, fence: int) -> Run | None:
         """See RunStore."""
-        answer: Run | None = await self._write(partial(sql_runs.take_lock, run_id, fence))
-        return answer
+        return await self._write(partial(sql_runs.take_lock, run_id, fence))
 
     async def run(self, run_id: str) -> Run:
         """See RunStore."""
@@ -146,8 +145,7 @@ class SqlStore(ABC):
 
     async def claim(self, *, limit: int) -> list[Run]:
         """See RunStore."""
-        answer: list[Run] = await self._write(partial(sql_runs.claim, self._replica, limit))
-        return answer
+        return await self._write(partial(sql_runs.claim, self._replica, limit))
 
     async def open_commands(self) -> list[Command]:
         """See RunStore."""
@@ -167,8 +165,7 @@ class SqlStore(ABC):
     async def acknowledge(self, run_id: str, *, reader: str, seq: int) -> int:
         """See RunStore."""
         work = partial(sql_retention.acknowledge, run_id, reader, seq)
-        answer: int = await self._write(work)
-        return answer
+        return await self._write(work)
 
     async def acknowledged(self, run_id: str, *, reader: str) -> int:
         """See RunStore."""
@@ -184,13 +181,11 @@ class SqlStore(ABC):
     async def prune_events(self, *, finished_before: datetime, limit: int) -> int:
         """See RunStore."""
         work = partial(sql_retention.prune_events, finished_before, limit)
-        answer: int = await self._write(work)
-        return answer
+        return await self._write(work)
 
     async def prune_runs(self, *, finished_before: datetime, limit: int) -> int:
         """See RunStore."""
-        answer: int = await self._write(partial(sql_retention.prune_runs, finished_before, limit))
-        return answer
+        return await self._write(partial(sql_retention.prune_runs, finished_before, limit))
 
     # --- audit -------------------------------------------------------------------------------
 
@@ -249,7 +244,7 @@ class SqlStore(ABC):
 
     # --- plumbing ----------------------------------------------------------------------------
 
-    def _write(self, work: Work) -> asyncio.Future[Any]:
+    def _write(self, work: Callable[[Session], T]) -> asyncio.Future[T]:
         if self._writer is None:
             raise StoreUnavailable("The run store is not open.")
         return self._writer.put(work)
@@ -261,13 +256,12 @@ class SqlStore(ABC):
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         if self._writer is None:
             raise StoreUnavailable("The run store is not open.")
-        found: list[Any] = await self._read(lambda session: session.rows(sql, *values))
-        return found
+        return await self._read(lambda session: session.rows(sql, *values))
 
-    async def _read(self, work: Work) -> Any:
+    async def _read(self, work: Callable[[Session], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, work)
 
-    def _look(self, work: Work) -> Any:
+    def _look(self, work: Callable[[Session], T]) -> T:
         """Read in one of the reader threads; a connection may have broken while it was idle."""
         session, used = self._session()
         try:

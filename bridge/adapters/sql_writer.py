@@ -11,12 +11,12 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.adapters.sql_session import Session
 from bridge.domain.errors import BridgeError
 
-Work = Callable[[Session], Any]
+T = TypeVar("T")
 
 _BATCH = 512
 _ATTEMPTS = 8
@@ -25,7 +25,7 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    work: Work
+    work: Callable[[Session], Any]
     answer: asyncio.Future[Any]
 
 
@@ -45,9 +45,9 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def put(self, work: Work) -> asyncio.Future[Any]:
+    def put(self, work: Callable[[Session], T]) -> asyncio.Future[T]:
         """Queue *work*; the future has its result once it is committed."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        answer: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put(_Job(work, answer))
         return answer
 
