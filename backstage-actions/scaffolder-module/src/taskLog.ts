@@ -7,13 +7,13 @@ import type {
   DiscoveryService,
 } from '@backstage/backend-plugin-api';
 import { readJson, readProblem, send } from './client/http';
-import { isObject } from './client/wire';
+import { isObject, type Level } from './client/wire';
 
 const READ_MS = 10_000;
 const TOKEN_MS = 300_000; // Backstage's plugin tokens are good for an hour
 // winston's simple format with colours: `␛[32minfo␛[39m: text`
-const LEVEL_PREFIX =
-  /^(?:\u001b\[\d+m)*(?:error|warn|info|debug)(?:\u001b\[\d+m)*: /;
+const LOGGED =
+  /^(?:(?:\u001b\[\d+m)*(?<level>error|warn|info|debug)(?:\u001b\[\d+m)*: )?(?<text>.*)$/s;
 
 /** One stored entry. */
 export interface LogEntry {
@@ -21,6 +21,8 @@ export interface LogEntry {
   readonly id: number;
   /** The step that wrote it; `undefined` for the task's own entries. */
   readonly stepId: string | undefined;
+  /** What it was logged as; `undefined` for what no logger wrote. */
+  readonly level: Level | undefined;
   /** What was given to the logger, secrets replaced by `***`. */
   readonly text: string;
   /** The task is executed anew from here on, after a recovery or a retry. */
@@ -94,11 +96,13 @@ function parseEntries(body: unknown): LogEntry[] {
     const { message, stepId, recoverStrategy } = isObject(event.body)
       ? event.body
       : {};
+    const { level, text = '' } =
+      LOGGED.exec(typeof message === 'string' ? message : '')?.groups ?? {};
     return {
       id: Number(event.id),
       stepId: typeof stepId === 'string' ? stepId : undefined,
-      text:
-        typeof message === 'string' ? message.replace(LEVEL_PREFIX, '') : '',
+      level: level as Level | undefined,
+      text,
       anew: event.type === 'recovered',
       startsOver: event.type === 'recovered' && recoverStrategy === 'startOver',
     };

@@ -12,22 +12,17 @@
  * with a task that another execution has taken over meanwhile. The log tells that too.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Level, RunEvent } from '../client/wire';
+import type { RunEvent } from '../client/wire';
 import { cleanLine } from '../lines';
 import type { LogEntry, TaskLog } from '../taskLog';
 import type { Cursor } from './cursor';
-import { isLoggedAs, Shown } from './shown';
+import { isLoggedAs, Shown, type Line } from './shown';
 import type { StepContext } from './step';
 
 const FIRST_LOOK_MS = 10;
 const LATEST_LOOK_MS = 100;
 const MOST_SINGLE_LINES = 16;
 const LONGEST_ENTRY = 32_000;
-
-interface Line {
-  readonly level: Level;
-  readonly text: string;
-}
 
 /** Another execution of this step has begun: this one must say nothing any more. */
 export class TakenOver extends Error {
@@ -94,9 +89,9 @@ export class Printer {
   async show(events: readonly RunEvent[]): Promise<void> {
     const fresh: Line[] = [];
     for (const { seq, level, message } of events) {
-      const text = cleanLine(message);
-      if (text && !this.#shown.take(text) && seq > this.#known) {
-        fresh.push({ level, text });
+      const line = { level, text: cleanLine(message) };
+      if (line.text && !this.#shown.take(line) && seq > this.#known) {
+        fresh.push(line);
       }
     }
     for (const line of entriesOf(fresh)) {

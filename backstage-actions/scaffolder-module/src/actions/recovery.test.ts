@@ -3,6 +3,7 @@ import { mockServices } from '@backstage/backend-test-utils';
 import { http, HttpResponse } from 'msw';
 import {
   BASE_URL,
+  doneFrame,
   FAILED,
   frame,
   JOB,
@@ -79,6 +80,33 @@ describe('a backend that was killed', () => {
     const { ctx, lines } = task.execute();
     await runAction(ctx, DEPS, JOB);
     expect(lines).toEqual([AGAIN, 'info: one', 'info: over']);
+  });
+
+  it('does not take what a run says for the announcement of another', async () => {
+    const task = await killedTask();
+    const said = ['Run tests of the module', 'Run 1 of 3: passed', 'one'];
+    said.forEach(line => task.store(line));
+    stage.bridge.stream(...said, 'over');
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toEqual([AGAIN, 'info: over']);
+  });
+
+  it('does not take a line for the same words at the debug level', async () => {
+    const task = await killedTask();
+    ['one', 'two', 'retrying'].forEach(line => task.store(line));
+    stage.bridge.streams.push({
+      text:
+        frame(1, 'retrying', { level: 'debug' }) +
+        frame(2, 'one') +
+        frame(3, 'two') +
+        frame(4, 'retrying') +
+        doneFrame(5, 'over'),
+      then: 'close',
+    });
+    const { ctx, lines } = task.execute();
+    await runAction(ctx, DEPS, JOB);
+    expect(lines).toEqual([AGAIN, 'debug: retrying', 'info: over']);
   });
 
   it('announces the run when that line itself was lost', async () => {

@@ -2,10 +2,20 @@
  * Which lines of a run a task's log has already.
  * Knows how the lines of several runs share a log; reads and prints nothing.
  */
-import type { Run } from '../client/wire';
+import type { Level, Run } from '../client/wire';
 import type { LogEntry } from '../taskLog';
 
-const ANNOUNCED = /^(?:Run|Re-attached to run) ([^\s;]+)(?: of |;)/;
+// The whole of what `announcement` writes: a run may say `Run 1 of 3: passed` itself.
+const ANNOUNCED =
+  /^(?:Run (\S+) of \S+(?: \(attempt \d+\))?: \S*\/\S*|Re-attached to run (\S+); earlier lines are above\.)$/;
+
+/** What is logged at once; `text` may be several lines. */
+export interface Line {
+  readonly level: Level;
+  readonly text: string;
+}
+
+type LoggedLine = Pick<LogEntry, 'level' | 'text'>;
 
 /** The line that opens a run's part of the log. */
 export function announcement(run: Run, action: string, again: boolean): string {
@@ -24,33 +34,36 @@ export function announcement(run: Run, action: string, again: boolean): string {
 export class Shown {
   /** Whether the run was announced: its part of the log has begun. */
   readonly announced: boolean;
-  readonly #lines: readonly string[];
+  readonly #lines: readonly LoggedLine[];
   #at = 0;
 
   constructor(entries: readonly LogEntry[], stepId: string, runId: string) {
-    const lines: string[] = [];
+    const lines: LoggedLine[] = [];
     let current: string | undefined;
     let announced = false;
-    for (const { text } of entries.filter(e => e.stepId === stepId)) {
-      const opened = ANNOUNCED.exec(text)?.[1];
+    for (const { level, text } of entries.filter(e => e.stepId === stepId)) {
+      const [, first, again] = ANNOUNCED.exec(text) ?? [];
+      const opened = first ?? again;
       current = opened ?? current;
       announced ||= opened === runId;
       if (opened === undefined && current === runId) {
-        lines.push(...text.split('\n'));
+        lines.push(...text.split('\n').map(line => ({ level, text: line })));
       }
     }
     this.announced = announced;
     this.#lines = lines;
   }
 
-  /** Whether the log has `text` after what was taken before; all up to there is then used up. */
-  take(text: string): boolean {
+  /** Whether the log has the line after what was taken before; all up to there is then used up. */
+  take({ level, text }: Line): boolean {
     const wanted = text.split('\n');
     const last = this.#lines.length - wanted.length;
     for (let at = this.#at; at <= last; at += 1) {
-      if (
-        wanted.every((line, n) => isLoggedAs(line, this.#lines[at + n] ?? ''))
-      ) {
+      const isHere = wanted.every((line, n) => {
+        const logged = this.#lines[at + n];
+        return logged?.level === level && isLoggedAs(line, logged.text);
+      });
+      if (isHere) {
         this.#at = at + wanted.length;
         return true;
       }

@@ -8,6 +8,7 @@ import type { JsonObject, JsonValue } from '@backstage/types';
 import { Occurrences } from '../actions/occurrences';
 import type { Deps } from '../actions/runAction';
 import type { StepContext } from '../actions/step';
+import type { Level } from '../client/wire';
 import type { LogEntry, TaskLog } from '../taskLog';
 import { SETTINGS } from './bridge';
 
@@ -60,6 +61,7 @@ export class FakeTask implements TaskLog {
     this.entries.push({
       id: this.#lastId,
       stepId: 'create',
+      level: 'info',
       text,
       anew: false,
       startsOver: false,
@@ -75,11 +77,11 @@ export class FakeTask implements TaskLog {
     const before = new Map(this.stored);
     const lines: string[] = [];
     const outputs: Record<string, unknown> = {};
-    const print = (level: string) => (message: string, meta?: unknown) => {
+    const print = (level: Level) => (message: string, meta?: unknown) => {
       lines.push(`${level}: ${message}`);
       const text = this.filter(message);
       if (text !== undefined && level !== 'debug') {
-        this.store(text);
+        this.store(text, { level });
       }
       expect(meta).toBeUndefined(); // Backstage would append it to the line as JSON
     };
