@@ -1,4 +1,4 @@
-"""The run stores under test."""
+"""The run stores and workflow engines under test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from bridge.adapters.memory import Memory, MemoryStore
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
+from tests.contract.engines import embedded
+from tests.services.fakes import FakeEngine
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -46,6 +48,16 @@ async def pair(postgres_dsn):
         PostgresStore(postgres_dsn, replica="two") as two,
     ):
         yield one, two
+
+
+@pytest.fixture(params=["fake", "embedded"])
+async def engine(request):
+    """An empty engine of each kind."""
+    if request.param == "fake":
+        yield FakeEngine()
+    else:
+        async with embedded() as found:
+            yield found
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from bridge.adapters.http import client
 from bridge.domain.workflows import Node, Snapshot
 from bridge.localargo import LocalArgoSettings, serve
 from bridge.ports import WatchEvent, WorkflowEngine
-from tests.services.fakes import FakeEngine
 
 TEMPLATES = Path(__file__).parent / "templates"
 LABELS = {"bridge/instance": "contract"}
@@ -53,19 +52,6 @@ async def embedded(
                 answer = await admin.put("/faults", json={"unary": [fault]})
                 answer.raise_for_status()
         yield ArgoEngine(target, control=control, streams=streams, token=lambda: sent)
-
-
-KINDS = ("fake", "embedded")
-
-
-@asynccontextmanager
-async def engine_of(kind: str) -> AsyncIterator[WorkflowEngine]:
-    """An empty engine of that kind."""
-    if kind == "fake":
-        yield FakeEngine()
-    else:
-        async with embedded() as found:
-            yield found
 
 
 def workflow(name: str, *, template: str = "waiting", who: str | None = "you") -> dict[str, Any]:

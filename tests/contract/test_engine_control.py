@@ -5,7 +5,6 @@ Lost and refused answers are shown on the embedded Argo: only there is something
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.workflows import Node, Snapshot
 from bridge.ports import WorkflowEngine
-from tests.contract.engines import KINDS, embedded, engine_of, watched, workflow
+from tests.contract.engines import embedded, watched, workflow
 from tests.services.fakes import FakeEngine
 
 OUTPUTS = {"approve": "YES", "comment": "as agreed"}
@@ -32,13 +31,6 @@ ASK = {
     "type": "Suspend",
     "phase": "Running",
 }
-
-
-@pytest.fixture(params=KINDS)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[WorkflowEngine]:
-    """An empty engine of each kind."""
-    async with engine_of(request.param) as found:
-        yield found
 
 
 async def at_gate(engine: WorkflowEngine, *, name: str = "one") -> Node:

@@ -22,10 +22,8 @@ from bridge.domain.errors import (
 )
 from bridge.ports import WorkflowEngine
 from tests.contract.engines import (
-    KINDS,
     PATIENCE_SECONDS,
     embedded,
-    engine_of,
     node_of,
     watched,
     workflow,
@@ -37,13 +35,6 @@ async def argo() -> AsyncIterator[ArgoEngine]:
     """The embedded Argo through the real adapter."""
     async with embedded() as engine:
         yield engine
-
-
-@pytest.fixture(params=KINDS)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[WorkflowEngine]:
-    """An empty engine of each kind."""
-    async with engine_of(request.param) as found:
-        yield found
 
 
 # --- every engine -------------------------------------------------------------------------------
