@@ -8,15 +8,16 @@ from tests.services.world import Outside, World
 
 
 @pytest.fixture
-def outside() -> Outside:
-    """Everything around the bridge, with no catalog."""
-    return Outside()
+async def outside():
+    """Everything around the bridge, with no catalog; every process over it ends with the test."""
+    made = Outside()
+    yield made
+    await made.aclose()
 
 
 @pytest.fixture
-async def world(outside: Outside):
+async def world(outside: Outside) -> World:
     """A bridge that follows."""
     made = World(outside)
     await made.start()
-    yield made
-    await made.tasks.aclose()
+    return made

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from bridge.domain.commands import Command, Verb
-from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import (
     CatalogUnavailable,
     EngineUnavailable,
@@ -16,7 +15,7 @@ from bridge.domain.errors import (
 )
 from bridge.domain.runs import RunStatus
 from bridge.services.control import Actor, Wish
-from tests.domain.making import NOW, definition, node
+from tests.domain.making import NOW, node
 from tests.services.fakes import APPLIED, FakeCatalog
 from tests.services.world import World
 
@@ -58,8 +57,7 @@ async def test_a_running_workflow_is_stopped_and_rolled_back(world: World):
 
 async def test_a_definition_may_ask_for_the_hard_way(world: World):
     """Where rolling back makes no sense, cancel terminates."""
-    world.outside.source.catalogue = Catalogue(files={"t": definition(cancel="terminate")})
-    world.actions.reload()
+    world.define(cancel="terminate")
     run = await world.ask()
 
     await cancel(world, run)
@@ -141,7 +139,6 @@ async def test_a_cancelled_submission_is_carried_on_after_a_restart(world: World
 
     assert (await again.finish(run)).status is RunStatus.CANCELLED
     assert len(again.engine.called("create")) == 1
-    await again.tasks.aclose()
 
 
 async def test_a_cancel_waits_for_a_creation_that_may_be_under_way(world: World):
@@ -162,7 +159,6 @@ async def test_a_cancel_waits_for_a_creation_that_may_be_under_way(world: World)
     again.ended(run, phase="Failed")
 
     assert (await again.finish(run)).status is RunStatus.CANCELLED
-    await again.tasks.aclose()
 
 
 async def test_a_cancel_of_what_was_never_made_ends_when_nothing_can_come_any_more(world: World):
@@ -176,7 +172,6 @@ async def test_a_cancel_of_what_was_never_made_ends_when_nothing_can_come_any_mo
 
     assert ended.status is RunStatus.CANCELLED
     assert len(again.engine.called("create")) == 1
-    await again.tasks.aclose()
 
 
 async def test_a_cancel_that_was_committed_before_the_creation_prevents_it(world: World):
@@ -201,15 +196,7 @@ async def test_a_cancel_that_was_committed_before_the_creation_prevents_it(world
 
 async def test_a_retried_workflow_that_is_cancelled_is_stopped(world: World):
     """A cancel of a run that goes on with a workflow stops that workflow."""
-    first = await world.ask()
-    world.ended(
-        first,
-        node("a", "HTTP", "Failed", ended=2),
-        phase="Failed",
-        startedAt="2026-11-22T10:00:00Z",
-        finishedAt="2026-11-22T10:00:02Z",
-    )
-    await world.finish(first)
+    first = await world.failed()
     again = (await world.control.retry(Wish(first.id, Actor("s", BY)), "workflow")).run
     await world.clock.until(lambda: world.engine.called("retry"))
     await cancel(world, again)
@@ -290,7 +277,6 @@ async def test_a_cancellation_is_carried_out_after_a_restart(world: World):
     await again.clock.advance(1)
 
     assert again.engine.workflows[run.workflow_name]["spec"]["shutdown"] == "Stop"
-    await again.tasks.aclose()
 
 
 async def test_a_workflow_that_succeeds_all_the_same_has_succeeded(world: World):
@@ -331,11 +317,10 @@ async def test_a_run_that_registers_is_past_cancelling(outside):
     assert answered.status is RunStatus.REGISTERING
     assert [line for line in world.told(run) if "too late" in line] == [late]
     assert (await world.finish(run)).status is RunStatus.SUCCEEDED
-    await world.tasks.aclose()
 
 
-async def test_a_cancellation_of_a_run_that_is_registering_is_dropped(world: World):
-    """A cancel that was under way when the workflow succeeded stops nothing."""
+async def test_a_cancellation_under_way_ends_with_its_run(world: World):
+    """A cancel that finds its run ended, or forgotten, stops nothing."""
     run = await world.ask()
     world.ended(run)
     await world.finish(run)

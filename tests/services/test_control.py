@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from bridge.domain.commands import Verb
-from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import (
     AlreadyDecided,
     EngineUnavailable,
@@ -19,12 +18,13 @@ from bridge.domain.progress import Gate
 from bridge.domain.runs import RunStatus
 from bridge.ports import AuditFilter
 from bridge.services.control import Actor, Wish
-from tests.domain.making import DOCUMENT, definition, node
+from tests.domain.making import DOCUMENT, node
 from tests.services.fakes import APPLIED, FakeCatalog
 from tests.services.world import World
 
 ANN, BOB, EVE = "user:default/ann", "user:default/bob", "user:default/eve"
 SCAFFOLDER = "plugin:scaffolder"
+APPROVAL = DOCUMENT["spec"]["approval"]
 
 
 def wish(run, who: str | None = BOB, reason: str = "") -> Wish:
@@ -47,15 +47,7 @@ async def waiting(outside):
     run = await world.ask(environment="production")
     world.engine.show(run.workflow_name, gate())
     await world.clock.settle()
-    yield world, run
-    await world.tasks.aclose()
-
-
-def with_approval(world: World, **approval) -> None:
-    """Let the action ask for an approval like this."""
-    made = definition(approval=approval)
-    world.outside.source.catalogue = Catalogue(files={"t": made})
-    world.actions.reload()
+    return world, run
 
 
 async def trail(world: World) -> list[tuple[str, str | None, str]]:
@@ -176,7 +168,7 @@ async def test_without_a_catalog_nobody_is_known_to_be_in_a_group(world: World):
 @pytest.mark.parametrize("by", [[BOB], ["service:ops"], []])
 async def test_people_and_services_can_be_named_themselves(world: World, by):
     """An approval can be given to one person, to a service, or to everybody else."""
-    with_approval(world, node="approve", by=by)
+    world.define(approval={"node": "approve", "by": by})
     run = await world.ask()
     world.engine.show(run.workflow_name, gate())
     await world.clock.settle()
@@ -197,7 +189,7 @@ async def test_what_the_approver_fills_in_reaches_the_gate(world: World):
             "backup": {"type": "boolean"},
         }
     }
-    with_approval(world, node="approve", inputs=inputs)
+    world.define(approval={"node": "approve", "inputs": inputs})
     run = await world.ask()
     supplied = [
         {"name": "size", "valueFrom": {"supplied": {}}},
@@ -297,12 +289,11 @@ async def test_a_decision_outlives_the_process(waiting):
 
     (command,) = await again.store.commands(run.id)
     assert command.outcome == "done"
-    await again.tasks.aclose()
 
 
 async def test_an_approval_that_nobody_gives_in_time_is_rejected(world: World):
     """A run does not wait for ever: after the definition's time it is rejected, and says why."""
-    with_approval(world, **DOCUMENT["spec"]["approval"], timeout="1h")
+    world.define(approval={**APPROVAL, "timeout": "1h"})
     run = await world.ask(environment="production")
     world.engine.show(run.workflow_name, gate(started=0))
     await world.clock.advance(3590)
@@ -318,7 +309,7 @@ async def test_an_approval_that_nobody_gives_in_time_is_rejected(world: World):
 
 async def test_the_time_of_an_approval_is_not_begun_anew_by_a_restart(world: World):
     """A crash does not give a waiting approval more time than it had."""
-    with_approval(world, **DOCUMENT["spec"]["approval"], timeout="1h")
+    world.define(approval={**APPROVAL, "timeout": "1h"})
     run = await world.ask(environment="production")
     world.engine.show(run.workflow_name, gate(started=0))
     await world.clock.advance(3000)
@@ -327,7 +318,6 @@ async def test_the_time_of_an_approval_is_not_begun_anew_by_a_restart(world: Wor
     await again.clock.advance(630)
 
     assert len(again.engine.called("decide")) == 1
-    await again.tasks.aclose()
 
 
 async def test_an_approval_in_time_is_not_rejected_later(waiting):
@@ -344,7 +334,7 @@ async def test_an_approval_in_time_is_not_rejected_later(waiting):
 
 async def test_a_later_gate_has_its_own_time(world: World):
     """A run that comes to the approval a second time is not kept waiting for the first's time."""
-    with_approval(world, **DOCUMENT["spec"]["approval"], timeout="1m")
+    world.define(approval={**APPROVAL, "timeout": "1m"})
     run = await world.ask(environment="production")
     world.engine.show(run.workflow_name, gate(started=0))
     await world.clock.advance(10)
@@ -383,22 +373,9 @@ async def test_terminating_is_a_second_explicit_step(world: World):
 # --- retry ---------------------------------------------------------------------------------------
 
 
-async def failed(world: World, **given):
-    """A run that failed."""
-    run = await world.ask(**given)
-    world.ended(
-        run,
-        node("a", "HTTP", "Failed", ended=2),
-        phase="Failed",
-        startedAt="2026-11-22T10:00:00Z",
-        finishedAt="2026-11-22T10:00:02Z",
-    )
-    return await world.finish(run)
-
-
 async def test_a_failed_run_is_tried_again_as_a_new_attempt(world: World):
     """Retry gives another run with another workflow, and the old one points to it."""
-    run = await failed(world)
+    run = await world.failed()
 
     again = (await world.control.retry(wish(run, reason="quota was raised"), "attempt")).run
     await world.clock.settle()
@@ -412,7 +389,7 @@ async def test_a_failed_run_is_tried_again_as_a_new_attempt(world: World):
 
 async def test_retrying_twice_is_one_attempt(world: World):
     """A second retry of the same run gives the attempt that is there."""
-    run = await failed(world)
+    run = await world.failed()
 
     one = await world.control.retry(wish(run), "attempt")
     two = await world.control.retry(wish(run), "attempt")
@@ -425,7 +402,7 @@ async def test_retrying_twice_is_one_attempt(world: World):
 
 async def test_a_workflow_can_be_retried_in_place(world: World):
     """Argo runs only what failed again: the same workflow, followed by a new attempt."""
-    run = await failed(world)
+    run = await world.failed()
 
     again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.advance(2)
@@ -443,7 +420,7 @@ async def test_a_workflow_can_be_retried_in_place(world: World):
 @pytest.mark.parametrize("lost", [True, False])
 async def test_a_retry_in_place_is_applied_once(world: World, lost):
     """A cut connection does not make Argo retry twice."""
-    run = await failed(world)
+    run = await world.failed()
     cut = EngineUnavailable("cut")
     world.engine.faults["retry"].append((APPLIED, cut) if lost else cut)
 
@@ -456,7 +433,7 @@ async def test_a_retry_in_place_is_applied_once(world: World, lost):
 
 async def test_the_end_of_the_attempt_before_is_not_the_end_of_the_next(world: World):
     """A list that still shows the old end does not end a retry that is only beginning."""
-    run = await failed(world)
+    run = await world.failed()
     old = world.engine.workflows[run.workflow_name]
     world.engine.faults["retry"].extend([EngineUnavailable("cut")] * 3)
 
@@ -476,7 +453,7 @@ async def test_the_end_of_the_attempt_before_is_not_the_end_of_the_next(world: W
 
 async def test_a_retry_that_fails_within_the_same_second_ends_all_the_same(world: World):
     """Argo's times are whole seconds: an end that looks like the old one is asked about."""
-    run = await failed(world)
+    run = await world.failed()
     old = world.engine.workflows[run.workflow_name]["status"]
     again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.advance(2)
@@ -494,7 +471,7 @@ def ends(status):
 
 async def test_a_retry_in_place_is_not_repeated_by_who_takes_over(world: World):
     """Killed after Argo had retried and failed again: what it did is told, not done once more."""
-    run = await failed(world)
+    run = await world.failed()
     world.engine.faults["retry"].append((APPLIED, EngineUnavailable("cut")))
     again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.until(lambda: world.engine.called("retry"))
@@ -512,12 +489,11 @@ async def test_a_retry_in_place_is_not_repeated_by_who_takes_over(world: World):
 
     assert ended.status is RunStatus.FAILED
     assert len(after.engine.called("retry")) == 1
-    await after.tasks.aclose()
 
 
 async def test_letting_the_attempt_before_go_late_leaves_the_next_one_followed(world: World):
     """What a replica hears late of an ended attempt takes no line from the one that goes on."""
-    run = await failed(world)
+    run = await world.failed()
     world.follower.track(run, definition=await world.actions.definition_of(run))
     again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.advance(2)
@@ -531,7 +507,7 @@ async def test_letting_the_attempt_before_go_late_leaves_the_next_one_followed(w
 
 async def test_a_workflow_that_argo_has_removed_cannot_be_retried_in_place(world: World):
     """The user is told to ask for a new attempt."""
-    run = await failed(world)
+    run = await world.failed()
     world.engine.remove(run.workflow_name)
 
     again = (await world.control.retry(wish(run), "workflow")).run
@@ -572,7 +548,7 @@ async def test_a_run_that_never_had_a_workflow_is_retried_as_a_whole(world: Worl
 
 async def test_a_workflow_retried_by_hand_is_followed_by_a_new_attempt(world: World):
     """Who presses retry in Argo sees it in Backstage: the ended run stays, the next one goes on."""
-    run = await failed(world)
+    run = await world.failed()
 
     await world.engine.retry(run.workflow_name)
     await world.clock.settle()
@@ -608,9 +584,7 @@ async def test_an_old_picture_of_a_workflow_opens_nothing(world: World):
 
 def locked(world: World, **lock) -> None:
     """Let the action lock what it makes."""
-    made = definition(lock={"key": "thing/{input.name}", **lock})
-    world.outside.source.catalogue = Catalogue(files={"thing": made})
-    world.actions.reload()
+    world.define(lock={"key": "thing/{input.name}", **lock})
 
 
 async def test_a_second_run_on_the_same_thing_is_refused_with_the_first(world: World):
@@ -675,14 +649,13 @@ async def test_a_queued_run_waits_on_after_a_restart(world: World):
     await again.clock.advance(6)
 
     assert again.run(second).workflow_uid
-    await again.tasks.aclose()
 
 
 @pytest.mark.parametrize("mode", ["attempt", "workflow"])
 async def test_a_retry_does_not_go_past_the_lock(world: World, mode):
     """Trying again is refused while another run works on the same thing, in either way."""
     locked(world)
-    run = await failed(world, name="x")
+    run = await world.failed(name="x")
     other = await world.ask(name="x")
 
     with pytest.raises(LockHeld, match=other.id):
@@ -695,7 +668,7 @@ async def test_a_retry_does_not_go_past_the_lock(world: World, mode):
 async def test_a_retried_workflow_holds_its_lock(world: World):
     """While Argo runs the failed steps again, nobody else works on the thing."""
     locked(world)
-    run = await failed(world, name="x")
+    run = await world.failed(name="x")
     again = (await world.control.retry(wish(run), "workflow")).run
     await world.clock.settle()
 
@@ -706,7 +679,7 @@ async def test_a_retried_workflow_holds_its_lock(world: World):
 async def test_a_retried_workflow_may_wait_for_its_lock(world: World):
     """Where runs queue, a retry queues too: Argo is asked when it is its turn."""
     locked(world, whenHeld="queue")
-    run = await failed(world, name="x")
+    run = await world.failed(name="x")
     other = await world.ask(name="x", key="other")
     await world.control.retry(wish(run), "workflow")
     await world.clock.advance(10)

@@ -7,17 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import EngineUnavailable
 from bridge.domain.runs import RunStatus
-from tests.domain.making import definition, document, node
+from tests.domain.making import document, node
 from tests.services.world import World
-
-
-def use(world: World, **spec) -> None:
-    """Let ``thing:make`` be defined like this."""
-    world.outside.source.catalogue = Catalogue(files={"thing": definition(**spec)})
-    world.actions.reload()
 
 
 async def test_a_workflow_that_somebody_stopped_in_argo_has_failed(world: World):
@@ -55,7 +48,7 @@ async def test_outputs_are_told_before_the_end(world: World):
 
 async def test_an_action_without_an_entity_ends_when_its_workflow_does(world: World):
     """Not every action leaves something in the catalog."""
-    use(world, catalog=None, outputs={"url": {"from": "workflow.url"}})
+    world.define(catalog=None, outputs={"url": {"from": "workflow.url"}})
     run = await world.ask()
     world.ended(run)
 
@@ -75,7 +68,7 @@ async def test_an_action_without_an_entity_ends_when_its_workflow_does(world: Wo
 )
 async def test_a_result_that_cannot_be_shown_ends_the_run_all_the_same(world: World, spec):
     """A mistake in a definition never leaves a run without an end."""
-    use(world, **spec)
+    world.define(**spec)
     run = await world.ask()
 
     world.ended(run, outputs={"parameters": [{"name": "thing", "value": "a b"}]})
@@ -89,7 +82,7 @@ async def test_an_entity_may_hold_what_the_workflow_gave(world: World):
     """The workflow's own outputs reach the document, by whatever name the action gives them on."""
     entity = copy.deepcopy(document()["spec"]["catalog"]["entity"])
     entity["metadata"]["annotations"] = {"example/uid": "{workflow.outputs.thing}"}
-    use(world, catalog={"entity": entity}, outputs={"other": {"from": "workflow.outputs.thing"}})
+    world.define(catalog={"entity": entity}, outputs={"other": {"from": "workflow.outputs.thing"}})
     run = await world.ask()
 
     world.ended(run, outputs={"parameters": [{"name": "thing", "value": "u-1"}]})
@@ -173,4 +166,3 @@ async def test_a_run_that_was_killed_while_it_registered_is_not_told_its_outputs
 
     kinds = [event.draft.type for event in again.events(run)]
     assert kinds.count("output") == 1
-    await again.tasks.aclose()

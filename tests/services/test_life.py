@@ -128,4 +128,3 @@ async def test_a_run_whose_bridge_is_killed_again_and_again_ends_as_it_would_hav
         "✗ thing:make failed: late failed: no answer",
     ]
     assert len(world.engine.called("create")) == 1
-    await world.tasks.aclose()

@@ -115,7 +115,6 @@ async def test_lines_that_came_while_nobody_was_there_are_read_after_a_restart(w
     await again.clock.advance(5)
 
     assert spoken(again, run) == ["a | 1", "a | 2", "a | 3", "a | 4"]
-    await again.tasks.aclose()
 
 
 async def test_lines_are_read_although_the_first_look_shows_the_past(world: World):
@@ -141,7 +140,6 @@ async def test_lines_are_read_although_the_first_look_shows_the_past(world: Worl
     assert spoken(again, run) == ["a | 1"]
     statuses = [e.draft.data["status"] for e in again.events(run) if e.draft.type == "status"]
     assert statuses.count("waiting") == 1
-    await again.tasks.aclose()
 
 
 async def test_a_pod_that_was_read_to_its_end_is_not_read_again(world: World):
@@ -157,7 +155,6 @@ async def test_a_pod_that_was_read_to_its_end_is_not_read_again(world: World):
 
     assert len(again.engine.called("logs")) == asked
     assert spoken(again, run) == ["a | 1"]
-    await again.tasks.aclose()
 
 
 async def test_the_last_lines_are_asked_for_until_argo_answers(world: World):
@@ -197,7 +194,6 @@ async def test_only_a_few_logs_are_read_at_a_time(outside: Outside):
 
     assert world.engine.most_reading == 2
     assert {call[0] for call in world.engine.called("logs")} == {f"s{n}" for n in range(6)}
-    await world.tasks.aclose()
 
 
 async def test_steps_without_lines_of_their_own_are_not_read(world: World):
@@ -300,7 +296,6 @@ async def test_the_last_words_are_known_after_a_restart(world: World):
 
     assert ended.error.message == "a failed: boom (Error)"
     assert spoken(again, run) == ["a | boom"]
-    await again.tasks.aclose()
 
 
 async def test_what_a_step_said_while_the_bridge_was_away_is_read_if_it_had_begun(world: World):
@@ -316,4 +311,3 @@ async def test_what_a_step_said_while_the_bridge_was_away_is_read_if_it_had_begu
     await again.clock.advance(5)
 
     assert spoken(again, run) == ["a | one", "a | two"]
-    await again.tasks.aclose()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityRef
 from bridge.domain.errors import CatalogRejected, CatalogUnavailable, EntityUnknown
 from bridge.domain.runs import RunStatus
-from tests.domain.making import definition, document
+from tests.domain.making import document
 from tests.services.fakes import FakeCatalog
 from tests.services.world import Outside, World
 
@@ -173,7 +172,6 @@ async def test_a_registration_goes_on_after_a_restart(world: World):
 
     assert ended.status is RunStatus.SUCCEEDED
     assert ended.entity_ref == "resource:default/a-thing"
-    await again.tasks.aclose()
 
 
 async def test_an_action_that_removes_takes_its_document_away(world: World):
@@ -182,8 +180,7 @@ async def test_an_action_that_removes_takes_its_document_away(world: World):
     world.ended(run)
     await world.finish(run)
     catalog = {**document()["spec"]["catalog"], "mode": "remove"}
-    world.outside.source.catalogue = Catalogue(files={"thing": definition(catalog=catalog)})
-    world.actions.reload()
+    world.define(catalog=catalog)
 
     removal = await world.ask()
     world.ended(removal)

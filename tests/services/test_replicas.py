@@ -29,8 +29,13 @@ async def pair():
     await one.start()
     await two.start()
     yield one, two
-    await one.tasks.aclose()
-    await two.tasks.aclose()
+    await first.aclose()
+
+
+def silence(world: World) -> None:
+    """Let no replica hear any more of what another one writes."""
+    listeners = world.store._memory.listeners
+    listeners.update(dict.fromkeys(listeners, lambda _run_id: None))
 
 
 async def read(world: World, run, got: list[bytes]) -> None:
@@ -81,7 +86,7 @@ async def test_any_replica_serves_any_stream(pair):
 async def test_news_that_were_missed_are_asked_for(pair):
     """A reader loses nothing when the stores do not tell each other."""
     one, two = pair
-    one.store._memory.listeners.clear()
+    silence(one)
     run = await one.ask()
     got: list[bytes] = []
     reading = asyncio.ensure_future(read(two, run, got))
@@ -93,8 +98,6 @@ async def test_news_that_were_missed_are_asked_for(pair):
 
     assert reading.done()
     assert ids(got) == [event.seq for event in one.events(run)]
-    one.store._memory.listeners["one"] = lambda _run_id: None
-    two.store._memory.listeners["two"] = lambda _run_id: None
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -103,7 +106,7 @@ async def test_a_command_reaches_the_owner_from_any_replica(pair, told):
     one, two = pair
     run = await one.ask()
     if not told:
-        one.store._memory.listeners.clear()
+        silence(one)
 
     await two.control.cancel(Wish(run.id, Actor("plugin:scaffolder", ANN)))
     await one.clock.advance(0 if told else 3)
@@ -111,9 +114,6 @@ async def test_a_command_reaches_the_owner_from_any_replica(pair, told):
     assert one.engine.called("stop") == [(run.workflow_name, False)]
     (command,) = await one.store.commands(run.id)
     assert command.outcome == "stopped"
-    if not told:
-        one.store._memory.listeners["one"] = lambda _run_id: None
-        two.store._memory.listeners["two"] = lambda _run_id: None
 
 
 async def test_the_runs_of_a_dead_replica_are_taken_over(pair):

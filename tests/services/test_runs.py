@@ -21,7 +21,7 @@ from bridge.domain.errors import (
 from bridge.domain.runs import RunStatus
 from bridge.ports import RunFilter
 from bridge.services.runs import MAX_KEY, Request
-from tests.domain.making import definition, document
+from tests.domain.making import document
 from tests.services.world import World
 
 
@@ -103,9 +103,7 @@ async def test_a_wrong_request_leaves_no_trace(world: World):
 async def test_an_action_of_another_argo_is_refused_by_name(world: World):
     """A definition that names an Argo that is not configured says so at once."""
     spec = {**document()["spec"]["workflow"], "target": "edge"}
-    catalogue = Catalogue(files={"t": definition(workflow=spec)})
-    world.outside.source.catalogue = catalogue
-    world.actions.reload()
+    world.define(workflow=spec)
 
     with pytest.raises(RequestInvalid, match="target 'edge' is not configured"):
         await world.runs.accept(request())

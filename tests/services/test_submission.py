@@ -227,7 +227,6 @@ async def test_a_bounded_number_is_submitted_at_a_time(outside):
         await world.ask(key=f"key-{number}")
 
     assert outside.engine.create.asked == 3
-    await world.tasks.aclose()
 
 
 class _Hanging:
@@ -251,7 +250,6 @@ async def test_a_run_that_was_only_accepted_is_submitted_after_a_restart(outside
     assert len(outside.engine.workflows) == 1
     world.ended(run)
     assert (await world.finish(run)).status is RunStatus.SUCCEEDED
-    await world.tasks.aclose()
 
 
 async def test_a_stored_definition_is_used_however_the_files_change(world: World):
@@ -289,7 +287,6 @@ async def test_a_creation_that_was_interrupted_is_looked_for_before_it_is_repeat
 
     assert ended.status is RunStatus.SUCCEEDED
     assert len(again.engine.called("create")) == 1
-    await again.tasks.aclose()
 
 
 async def test_a_creation_that_never_arrived_is_repeated_after_a_restart(world: World):
@@ -301,7 +298,6 @@ async def test_a_creation_that_never_arrived_is_repeated_after_a_restart(world: 
 
     assert len(again.engine.called("create")) == 2
     assert again.run(run).workflow_uid
-    await again.tasks.aclose()
 
 
 async def test_a_creation_is_not_repeated_once_argo_may_have_removed_its_result(world: World):
@@ -316,7 +312,6 @@ async def test_a_creation_is_not_repeated_once_argo_may_have_removed_its_result(
     assert ended.status is RunStatus.LOST
     assert "look for its effects" in ended.error.message
     assert len(again.engine.called("create")) == 1
-    await again.tasks.aclose()
 
 
 async def test_a_long_outage_of_argo_is_no_doubt(world: World):
@@ -342,7 +337,6 @@ async def test_a_restart_in_a_long_outage_is_no_doubt_either(world: World):
     await again.clock.advance(60)
 
     assert again.run(run).workflow_uid
-    await again.tasks.aclose()
 
 
 async def test_many_interrupted_creations_cost_one_list(world: World):
@@ -361,4 +355,3 @@ async def test_many_interrupted_creations_cost_one_list(world: World):
     assert calls.count("get") == 0
     assert calls.count("create") == 0
     assert all(again.run(run).workflow_uid for run in runs)
-    await again.tasks.aclose()

@@ -71,7 +71,6 @@ async def test_a_workflow_that_is_missing_in_the_listing_is_looked_up(world: Wor
 
     ended = await world.finish(run)
     assert (ended.status, ended.error.message) == (RunStatus.FAILED, "boom")
-    await world.tasks.aclose()
 
 
 async def test_a_workflow_that_the_listing_does_not_know_yet_is_not_lost(world: World):
@@ -144,7 +143,6 @@ async def test_a_stuck_workflow_is_called_so_although_its_deleter_died(world: Wo
     ended = await again.finish(run)
 
     assert (ended.status, ended.error.code) == (RunStatus.FAILED, "workflow_stuck")
-    await again.tasks.aclose()
 
 
 async def test_a_workflow_is_not_called_stuck_while_argo_is_away(world: World):

@@ -27,7 +27,7 @@ from bridge.services.runs import Request, Runs
 from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
 from bridge.services.tasks import Tasks
-from tests.domain.making import definition
+from tests.domain.making import definition, node
 from tests.services.fakes import (
     FakeCatalog,
     FakeChance,
@@ -53,6 +53,13 @@ class Outside:
         default_factory=lambda: FakeSource(Catalogue(files={"thing": definition()}))
     )
     base_entities: tuple[EntityDocument, ...] = (cluster_document("c1", owner="group:default/p"),)
+    tasks: list[Tasks] = field(default_factory=list)
+    """The background work of every process over it."""
+
+    async def aclose(self) -> None:
+        """End every process."""
+        for tasks in self.tasks:
+            await tasks.aclose()
 
 
 class World:
@@ -62,6 +69,7 @@ class World:
         self.outside = outside
         self.engine, self.clock, self.store = outside.engine, outside.clock, outside.store
         self.tasks = Tasks()
+        outside.tasks.append(self.tasks)
         common: dict[str, Any] = {"store": self.store, "clock": self.clock}
         tools = {**common, "chance": outside.chance}
         self.journal = Journal(**common)
@@ -200,6 +208,11 @@ class World:
 
     # --- what a test says and sees -----------------------------------------------------------
 
+    def define(self, **spec: Any) -> None:
+        """Let ``thing:make`` be defined like this from now on."""
+        self.outside.source.catalogue = Catalogue(files={"thing": definition(**spec)})
+        self.actions.reload()
+
     async def ask(self, *, key: str | None = None, **given: Any) -> Run:
         """A request for ``thing:make``."""
         request = Request(
@@ -249,6 +262,18 @@ class World:
         assert record.last_seq == len(events)
         assert [event.is_last for event in events[:-1]] == [False] * (len(events) - 1)
         assert events[-1].is_last == record.finished
+
+    async def failed(self, **given: Any) -> Run:
+        """A run whose workflow has failed, with times that a retry can be told apart by."""
+        run = await self.ask(**given)
+        self.ended(
+            run,
+            node("a", "HTTP", "Failed", ended=2),
+            phase="Failed",
+            startedAt="2026-11-22T10:00:00Z",
+            finishedAt="2026-11-22T10:00:02Z",
+        )
+        return await self.finish(run)
 
     def ended(self, run: Run, *nodes: Any, phase: str = "Succeeded", **more: Any) -> None:
         """Argo shows the end of the run's workflow."""
