@@ -85,7 +85,7 @@ def test_a_database_that_is_not_there_says_so(postgres_server):
             asked(postgres_server.dsn("nowhere"))
 
 
-def test_a_run_is_a_row_and_back(postgres_dsn):
+def test_the_columns_are_the_fields_of_a_run(postgres_dsn):
     """The columns of the table are the fields of a run, and one that the store keeps for itself."""
     with psycopg.connect(postgres_dsn) as connection:
         columns = {column.name for column in connection.execute("SELECT * FROM runs").description}

@@ -17,7 +17,7 @@ from bridge.domain.commands import AuditDraft
 from bridge.domain.errors import LeaseLost, StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunChanges, RunError, RunStatus
-from bridge.ports import AuditFilter, Entry, RunFilter
+from bridge.ports import AuditFilter, Entry
 from tests.contract.storing import LATER, accept, move, run_id, write
 from tests.domain.making import new_run
 
@@ -220,7 +220,7 @@ async def test_a_write_that_can_never_be_made_fails_at_last(postgres_dsn):
         assert (await accept(store)).last_seq == 1
 
 
-async def test_a_commit_is_durable_whatever_the_server_is_set_to(postgres_dsn, ask):
+async def test_a_commit_is_durable_whatever_the_server_is_set_to(postgres_dsn):
     """A server that was tuned to lose the last commits does not lose the bridge's."""
     name = psycopg.conninfo.conninfo_to_dict(postgres_dsn)["dbname"]
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
@@ -232,23 +232,7 @@ async def test_a_commit_is_durable_whatever_the_server_is_set_to(postgres_dsn, a
     assert rows == [{"synchronous_commit": "on"}]
 
 
-# --- the trail ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "tampering", ["UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"]
-)
-async def test_the_trail_cannot_be_changed(postgres_dsn, ask, tampering):
-    """Not even with the bridge's own connection can a record be changed or removed."""
-    async with PostgresStore(postgres_dsn) as store:
-        await store.audit(AuditDraft("a", "c", reason="why"), now=LATER)
-        with pytest.raises(StoreUnavailable, match="never changed or removed"):
-            await store._write(lambda session: session.change(tampering))
-
-        assert [r.draft.reason for r in await store.audit_records(AuditFilter())] == ["why"]
-
-
-async def test_a_full_queue_of_one_replica_is_one_commit(pair, ask):
+async def test_many_writes_at_once_are_few_commits(pair, ask):
     """Hundreds of writes at once cost the database few commits."""
     one, _ = pair
     run = await accept(one)
@@ -261,5 +245,20 @@ async def test_a_full_queue_of_one_replica_is_one_commit(pair, ask):
     await asyncio.gather(first, *pending)
 
     assert ask("SELECT pg_current_xact_id()::text::bigint")[0][0] - before < 30
-    assert (await move(one, run, RunStatus.FAILED)).last_seq == 301
-    assert await one.runs(RunFilter(status=RunStatus.ACCEPTED)) == []
+    assert (await one.run(run.id)).last_seq == 301
+
+
+# --- the trail ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tampering", ["UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"]
+)
+async def test_the_trail_cannot_be_changed(postgres_dsn, tampering):
+    """Not even with the bridge's own connection can a record be changed or removed."""
+    async with PostgresStore(postgres_dsn) as store:
+        await store.audit(AuditDraft("a", "c", reason="why"), now=LATER)
+        with pytest.raises(StoreUnavailable, match="never changed or removed"):
+            await store._write(lambda session: session.change(tampering))
+
+        assert [r.draft.reason for r in await store.audit_records(AuditFilter())] == ["why"]

@@ -148,7 +148,6 @@ async def test_a_killed_process_does_not_keep_the_file(tmp_path):
     program = f"""
 import asyncio
 from pathlib import Path
-from bridge.adapters.schema import HISTORY, migrations
 from bridge.adapters.sqlite import SqliteStore
 from tests.contract.storing import accept
 
@@ -270,7 +269,7 @@ def test_what_is_no_store_has_no_migrations(tmp_path):
         pending_migrations(path)
 
 
-def test_a_run_is_a_row_and_back(tmp_path):
+def test_the_columns_are_the_fields_of_a_run(tmp_path):
     """The columns of the table are the fields of a run, and one that the store keeps for itself."""
     path = tmp_path / "runs.db"
     migrate(path)
