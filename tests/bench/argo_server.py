@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from bridge.localargo import LocalArgoSettings, create_app, serve_app
+from bridge.localargo.events import Event
 
 _VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 
@@ -35,16 +36,14 @@ class Notes:
         self._seen: set[str] = set()
         self._news: dict[bytes, list[str]] = {}
         self._app = app
-        self._publish = app.state.engine.log.publish
-        app.state.engine.log.publish = self._published
+        app.state.engine.log.listen(self._published)
 
-    def _published(self, kind: str, snapshot: Any) -> Any:
-        workflow = snapshot["metadata"]["name"]
-        nodes = snapshot.get("status", {}).get("nodes") or {}
+    def _published(self, event: Event) -> None:
+        workflow = event.snapshot["metadata"]["name"]
+        nodes = event.snapshot.get("status", {}).get("nodes") or {}
         keys = {f"{workflow} {key} {node['phase']}" for key, node in nodes.items()}
-        self._news[str(snapshot["metadata"]["resourceVersion"]).encode()] = list(keys - self._seen)
+        self._news[str(event.version).encode()] = list(keys - self._seen)
         self._seen |= keys
-        return self._publish(kind, snapshot)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, with a look at what its watches send."""
