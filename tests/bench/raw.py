@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -41,6 +42,26 @@ class Connection:
         if not answer.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2")):
             raise RuntimeError(f"{method} {path}: {answer.splitlines()[0]!r} {text[:300]!r}")
         return json.loads(text) if text else None
+
+
+async def on_connections(
+    url: str,
+    numbers: Iterable[int],
+    one: Callable[[Connection, int], Awaitable[object]],
+    *,
+    many: int,
+) -> None:
+    """Do *one* thing for each number, over so *many* kept connections at a time."""
+    left = iter(numbers)
+
+    async def work() -> None:
+        async with Connection(url) as connection:
+            for number in left:
+                await one(connection, number)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(many):
+            group.create_task(work())
 
 
 async def open_stream(url: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

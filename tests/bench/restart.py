@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.bench.figures import Figure
 from tests.bench.processes import Running, argo, bridge
-from tests.bench.raw import Connection
+from tests.bench.raw import Connection, on_connections
 
 RUNS = int(os.environ.get("BENCH_RUNS", "10000"))
 SECONDS = 5.0
@@ -54,17 +54,11 @@ async def measure() -> list[Figure]:
 
 
 async def _open_runs(service: Running) -> None:
-    numbers = iter(range(RUNS))
-
-    async def work() -> None:
-        async with Connection(service.url) as connection:
-            for _ in numbers:
-                await connection.call("POST", "/v1/runs", {"action": "bench:idle"})
+    async def ask(connection: Connection, _number: int) -> None:
+        await connection.call("POST", "/v1/runs", {"action": "bench:idle"})
 
     async with asyncio.timeout(GIVE_UP_SECONDS):
-        async with asyncio.TaskGroup() as group:
-            for _ in range(CONNECTIONS):
-                group.create_task(work())
+        await on_connections(service.url, range(RUNS), ask, many=CONNECTIONS)
         async with Connection(service.url) as connection:
             for status in ("accepted", "submitting", "running"):
                 await _until(connection, f"/v1/runs?limit=1&status={status}", _is_empty)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.figures import Figure
 from tests.bench.processes import argo, bridge
-from tests.bench.raw import Connection
+from tests.bench.raw import Connection, on_connections
 
 COUNT = 600
 CONNECTIONS = 16
@@ -47,17 +47,9 @@ async def measure() -> list[Figure]:
 
 
 async def _rate(url: str, one: Callable[[Connection, int], Awaitable[object]]) -> float:
-    numbers = iter(range(COUNT))
-
-    async def work() -> None:
-        async with Connection(url) as connection:
-            for number in numbers:
-                await one(connection, number)
-
     begin = time.monotonic()
-    async with asyncio.timeout(GIVE_UP_SECONDS), asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
-            group.create_task(work())
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        await on_connections(url, range(COUNT), one, many=CONNECTIONS)
     return COUNT / (time.monotonic() - begin)
 
 
@@ -67,8 +59,7 @@ async def _create(connection: Connection, name: str) -> None:
     await connection.call("POST", f"/api/v1/workflows/{_NS}", {"workflow": workflow})
 
 
-async def _accept(connection: Connection, number: int) -> None:
-    del number
+async def _accept(connection: Connection, _number: int) -> None:
     await connection.call("POST", "/v1/runs", {"action": "bench:idle"})
 
 
