@@ -11,14 +11,15 @@ import path from 'node:path';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FAILED, SUCCEEDED } from './testing/bridge';
-import { Backend } from './testing/backends';
+import { Backend, within } from './testing/backends';
 import { BridgeServer } from './testing/bridgeServer';
 import { startPostgres } from './testing/postgres';
-import { followTask, linesOf } from './testing/tasks';
+import { followTask, linesOf, type TaskEvent } from './testing/tasks';
 
 const KILLS = Number(process.env.KILLS ?? 3);
 const TASKS = 5;
 const MARK = '~ '; // begins every line of a run, and no other
+const LONGEST_MS = 120_000; // a wait that is in vain ends before, and tells more
 
 let folder: string;
 let bridge: BridgeServer;
@@ -68,6 +69,28 @@ async function startBackends(
     await backend.isReady(); // one at a time: the first makes the tables
   }
   return backends[0] as Backend;
+}
+
+/** Reads the log of a task to its end, or until a line with `last`. */
+function follow(
+  backend: Backend,
+  taskId: string,
+  last?: string,
+): Promise<TaskEvent[]> {
+  const log = backend
+    .call(`/v2/tasks/${taskId}/eventstream`)
+    .then(answer =>
+      followTask(answer, line =>
+        last && line.includes(last) ? 'stop' : 'go on',
+      ),
+    );
+  return within(backends, `'${last ?? 'the end'}' in the log`, log);
+}
+
+/** The next time that a backend asks for the events of a run. */
+function followed(): Promise<unknown> {
+  const asked = once(bridge.asked, 'followed');
+  return within(backends, 'following of a run', asked);
 }
 
 /** Lets a run print lines, some alike and some at once, until it is stopped. */
@@ -122,29 +145,25 @@ it.each([
     };
     const first = await startBackends(count, database());
     const names = Array.from({ length: TASKS }, (_, n) => `team-${'abcde'[n]}`);
-    let followed = once(bridge.asked, 'followed');
+    let following = followed();
     const tasks = await Promise.all(names.map(name => first.create(name)));
 
     for (let kill = 0; kill < KILLS; kill += 1) {
       // Somewhere between the first task's recovery and some lines later.
-      await followed;
+      await following;
       await sleep(Math.random() * 1000);
-      followed = once(bridge.asked, 'followed');
+      following = followed();
       const victim = backends[kill % count] as Backend;
       await victim.kill();
       victim.start();
       await victim.isReady();
     }
-    await followed;
+    await following;
     talkers.forEach(talker => talker.stop());
     await Promise.all(talks);
 
     const logs = await Promise.all(
-      tasks.map(async id =>
-        linesOf(
-          await followTask(await first.call(`/v2/tasks/${id}/eventstream`)),
-        ),
-      ),
+      tasks.map(async id => linesOf(await follow(first, id))),
     );
     expect(bridge.keys).toHaveLength(TASKS);
     for (const log of logs) {
@@ -153,92 +172,100 @@ it.each([
       expect(log.at(-1)).toBe('Run completed with status: completed');
     }
   },
-  60_000 + KILLS * 20_000,
+  LONGEST_MS + KILLS * 20_000,
 );
 
-it('a backend that stalls, and goes on when another has taken over, says nothing more', async () => {
-  const database = postgres();
-  const worker = await startBackends(1, database);
-  bridge.onRun = runId => bridge.print(runId, `${MARK}begins`);
-  const id = await worker.create('team-a');
-  const route = `/v2/tasks/${id}/eventstream`;
-  await followTask(await worker.call(route), line =>
-    line.includes('begins') ? 'stop' : 'go on',
-  );
-  await startBackends(2, database);
-  const other = backends[1] as Backend;
+it(
+  'a backend that stalls, and goes on when another has taken over, says nothing more',
+  async () => {
+    const database = postgres();
+    const worker = await startBackends(1, database);
+    bridge.onRun = runId => bridge.print(runId, `${MARK}begins`);
+    const id = await worker.create('team-a');
+    await follow(worker, id, 'begins');
+    await startBackends(2, database);
+    const other = backends[1] as Backend;
 
-  const takenOver = once(bridge.asked, 'followed');
-  worker.stall();
-  await takenOver;
-  worker.goOn();
-  ['one', 'two', 'three'].forEach(line => bridge.print('run-1', MARK + line));
-  bridge.end('run-1', `${MARK}over`, SUCCEEDED);
-  const log = linesOf(await followTask(await other.call(route)));
+    const takenOver = followed();
+    worker.stall();
+    await takenOver;
+    worker.goOn();
+    ['one', 'two', 'three'].forEach(line => bridge.print('run-1', MARK + line));
+    bridge.end('run-1', `${MARK}over`, SUCCEEDED);
+    const log = linesOf(await follow(other, id));
 
-  expect(markedLines(log)).toEqual(
-    ['begins', 'one', 'two', 'three', 'over'].map(line => MARK + line),
-  );
-  expect(log.at(-1)).toBe('Run completed with status: completed');
-  expect(bridge.keys).toHaveLength(1);
-}, 60_000);
+    expect(markedLines(log)).toEqual(
+      ['begins', 'one', 'two', 'three', 'over'].map(line => MARK + line),
+    );
+    expect(log.at(-1)).toBe('Run completed with status: completed');
+    expect(bridge.keys).toHaveLength(1);
+  },
+  LONGEST_MS,
+);
 
-it('a Retry after a failure is a new attempt, whatever was killed in between', async () => {
-  const backend = await startBackends(1, sqlite());
-  bridge.onRun = runId => bridge.end(runId, `${MARK}${runId} failed`, FAILED);
-  const id = await backend.create('team-a');
-  const route = `/v2/tasks/${id}/eventstream`;
-  const failed = await followTask(await backend.call(route));
-  await backend.kill();
-  backend.start();
-  await backend.isReady();
+it(
+  'a Retry after a failure is a new attempt, whatever was killed in between',
+  async () => {
+    const backend = await startBackends(1, sqlite());
+    bridge.onRun = runId => bridge.end(runId, `${MARK}${runId} failed`, FAILED);
+    const id = await backend.create('team-a');
+    const failed = await follow(backend, id);
+    await backend.kill();
+    backend.start();
+    await backend.isReady();
 
-  bridge.onRun = runId => bridge.print(runId, `${MARK}${runId} goes on`);
-  await backend.call(`/v2/tasks/${id}/retry`, {});
-  await followTask(await backend.call(route), line =>
-    line.includes('run-2 goes on') ? 'stop' : 'go on',
-  );
-  await backend.kill();
-  bridge.end('run-2', `${MARK}run-2 done`, SUCCEEDED);
-  backend.start();
-  await backend.isReady();
-  const retried = await followTask(await backend.call(route));
+    bridge.onRun = runId => bridge.print(runId, `${MARK}${runId} goes on`);
+    await backend.call(`/v2/tasks/${id}/retry`, {});
+    await follow(backend, id, 'run-2 goes on');
+    await backend.kill();
+    bridge.end('run-2', `${MARK}run-2 done`, SUCCEEDED);
+    backend.start();
+    await backend.isReady();
+    const retried = await follow(backend, id);
 
-  expect(linesOf(failed).at(-1)).toBe('Run completed with status: failed');
-  expect(markedLines(linesOf(retried))).toEqual([
-    `${MARK}run-1 failed`,
-    `${MARK}run-2 goes on`,
-    `${MARK}run-2 done`,
-  ]);
-  expect(linesOf(retried).at(-1)).toBe('Run completed with status: completed');
-  expect(bridge.keys).toHaveLength(2);
-}, 60_000);
+    expect(linesOf(failed).at(-1)).toBe('Run completed with status: failed');
+    expect(markedLines(linesOf(retried))).toEqual([
+      `${MARK}run-1 failed`,
+      `${MARK}run-2 goes on`,
+      `${MARK}run-2 done`,
+    ]);
+    expect(linesOf(retried).at(-1)).toBe(
+      'Run completed with status: completed',
+    );
+    expect(bridge.keys).toHaveLength(2);
+  },
+  LONGEST_MS,
+);
 
-it('the items of an each keep their runs when the backend is killed in the second', async () => {
-  const backend = await startBackends(1, sqlite());
-  bridge.onRun = runId => {
-    bridge.print(runId, `${MARK}${runId} begins`);
-    if (runId !== 'run-2') {
-      bridge.end(runId, `${MARK}${runId} over`, SUCCEEDED);
-    }
-  };
-  const id = await backend.create('unused', 'namespaces');
-  const route = `/v2/tasks/${id}/eventstream`;
-  await followTask(await backend.call(route), line =>
-    line.includes('run-2 begins') ? 'stop' : 'go on',
-  );
-  await backend.kill();
-  bridge.end('run-2', `${MARK}run-2 over`, SUCCEEDED);
-  backend.start();
-  await backend.isReady();
-  const events = await followTask(await backend.call(route));
+it(
+  'the items of an each keep their runs when the backend is killed in the second',
+  async () => {
+    const backend = await startBackends(1, sqlite());
+    bridge.onRun = runId => {
+      bridge.print(runId, `${MARK}${runId} begins`);
+      if (runId !== 'run-2') {
+        bridge.end(runId, `${MARK}${runId} over`, SUCCEEDED);
+      }
+    };
+    const id = await backend.create('unused', 'namespaces');
+    await follow(backend, id, 'run-2 begins');
+    await backend.kill();
+    bridge.end('run-2', `${MARK}run-2 over`, SUCCEEDED);
+    backend.start();
+    await backend.isReady();
+    const events = await follow(backend, id);
 
-  expect(markedLines(linesOf(events))).toEqual(
-    [1, 2, 3].flatMap(n => [`${MARK}run-${n} begins`, `${MARK}run-${n} over`]),
-  );
-  expect(events.at(-1)?.body.output).toEqual({
-    text: [{ content: ['run-1', 'run-2', 'run-3'] }],
-  });
-  expect(new Set(bridge.keys).size).toBe(3);
-  expect(bridge.readers.size).toBe(3);
-}, 60_000);
+    expect(markedLines(linesOf(events))).toEqual(
+      [1, 2, 3].flatMap(n => [
+        `${MARK}run-${n} begins`,
+        `${MARK}run-${n} over`,
+      ]),
+    );
+    expect(events.at(-1)?.body.output).toEqual({
+      text: [{ content: ['run-1', 'run-2', 'run-3'] }],
+    });
+    expect(new Set(bridge.keys).size).toBe(3);
+    expect(bridge.readers.size).toBe(3);
+  },
+  LONGEST_MS,
+);

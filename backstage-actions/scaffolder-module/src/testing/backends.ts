@@ -4,12 +4,15 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EACH_TEMPLATE, TEMPLATE } from './tasks';
 
 const TOKEN = 'token-of-the-test';
+const PATIENCE_MS = 30_000;
+const LAST_LINES = 20;
 
 export interface BackendOptions {
   readonly folder: string;
@@ -39,6 +42,7 @@ export class Backend {
   /** Starts the process; `isReady` says when it answers. */
   start(): void {
     const data = this.#config();
+    const output = openSync(this.#output, 'a');
     this.#child = spawn(
       process.execPath,
       [path.join(__dirname, 'backend.cjs')],
@@ -51,26 +55,38 @@ export class Backend {
             entities: [TEMPLATE, EACH_TEMPLATE],
           }),
         },
-        stdio: process.env.BACKEND_LOG ? 'inherit' : 'ignore',
+        stdio: ['ignore', output, output],
       },
     );
+    closeSync(output);
   }
 
   /** Waits until the scaffolder answers. */
   async isReady(): Promise<void> {
-    for (;;) {
-      expect(this.#child?.exitCode).toBeNull();
+    const deadline = Date.now() + PATIENCE_MS;
+    while (this.#isAlive && Date.now() < deadline) {
       const answer = await this.call('/v2/actions').catch(() => undefined);
       if (answer?.ok) {
         return;
       }
       await sleep(100); // the next look; what is waited for is the answer
     }
+    throw new Error(`a backend does not answer\n${this.lastLines()}`);
+  }
+
+  /** What it printed last, and how it ended if it did. */
+  lastLines(): string {
+    const { exitCode, signalCode } = this.#child ?? {};
+    const end = this.#isAlive ? 'lives' : `ended: ${signalCode ?? exitCode}`;
+    const lines = readFileSync(this.#output, 'utf8').trimEnd().split('\n');
+    return [`backend at ${this.port} ${end}`, ...lines.slice(-LAST_LINES)].join(
+      '\n',
+    );
   }
 
   async kill(): Promise<void> {
     const child = this.#child;
-    if (child && child.exitCode === null && child.signalCode === null) {
+    if (child && this.#isAlive) {
       const gone = once(child, 'exit');
       child.kill('SIGKILL');
       await gone;
@@ -106,6 +122,14 @@ export class Backend {
     return ((await answer.json()) as { id: string }).id;
   }
 
+  get #isAlive(): boolean {
+    return this.#child?.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get #output(): string {
+    return path.join(this.options.folder, `backend-${this.port}.log`);
+  }
+
   #config(): object {
     const { folder, bridgeUrl, database } = this.options;
     const baseUrl = `http://127.0.0.1:${this.port}`;
@@ -127,5 +151,25 @@ export class Backend {
       },
       argoBridge: { baseUrl: bridgeUrl },
     };
+  }
+}
+
+/** Waits for something that `backends` do; where they do not, tells what they printed. */
+export async function within<T>(
+  backends: readonly Backend[],
+  what: string,
+  done: Promise<T>,
+): Promise<T> {
+  const patience = new AbortController();
+  const { signal } = patience;
+  const tooLong = sleep(PATIENCE_MS, undefined, { signal }).then(() => {
+    const output = backends.map(backend => backend.lastLines());
+    throw new Error(`${what}: not seen in time\n${output.join('\n')}`);
+  });
+  try {
+    return await Promise.race([done, tooLong]);
+  } finally {
+    patience.abort();
+    tooLong.catch(() => {});
   }
 }
