@@ -102,12 +102,8 @@ class Node:
     @property
     def seconds(self) -> float | None:
         """How long it ran; None while it runs, or when Argo's times cannot be read."""
-        if not self.started or not self.finished:
-            return None
-        try:
-            return (moment(self.finished) - moment(self.started)).total_seconds()
-        except ValueError:
-            return None
+        started, finished = moment(self.started), moment(self.finished)
+        return (finished - started).total_seconds() if started and finished else None
 
     def label(self, workflow_name: str) -> str:
         """A short name for people: the path without the workflow and the step indices.
@@ -258,6 +254,10 @@ def number_of(node_id: str) -> str:
     return node_id.rpartition("-")[2]
 
 
-def moment(text: str) -> datetime:
-    """An RFC 3339 time of Argo."""
-    return datetime.fromisoformat(text)
+def moment(text: str | None) -> datetime | None:
+    """An RFC 3339 time of Argo; None if there is none, or none that can be read."""
+    try:
+        read = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return read if read.tzinfo is not None else None

@@ -45,8 +45,9 @@ class Deadlines:
         if gate.timeout is None:
             return
         for node in snapshot.gates:
-            if node.display_name == gate.node and node.started:
-                until = moment(node.started) + timedelta(seconds=gate.timeout)
+            since = moment(node.started)
+            if node.display_name == gate.node and since is not None:
+                until = since + timedelta(seconds=gate.timeout)
                 self._due[run_id, node.id] = _Due(until, gate.timeout)
 
     async def watch(self, *, every: float) -> None:

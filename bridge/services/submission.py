@@ -227,7 +227,7 @@ class Submitter:
 
     async def _until_next_second(self, found: Snapshot) -> None:
         """Let a second pass since the workflow began: that is how its next start is told apart."""
-        begun = moment(found.started) if found.started else self._clock.now()
+        begun = moment(found.started) or self._clock.now()
         wait = (begun + _TELL_APART - self._clock.now()).total_seconds()
         if wait > 0:
             await self._clock.sleep(min(wait, _TELL_APART.total_seconds()))

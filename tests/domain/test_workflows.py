@@ -110,8 +110,9 @@ def test_a_pod_is_found_by_its_node():
     assert len(long) == 242 + len("-123")
 
 
-def test_times_that_cannot_be_read_cost_the_duration_only():
+@pytest.mark.parametrize("started", ["yesterday", "2026-11-22T00:00:00"])
+def test_times_that_cannot_be_read_cost_the_duration_only(started):
     """An odd time of Argo leaves a line without its seconds and not a run without its lines."""
-    odd = Node({"startedAt": "yesterday", "finishedAt": "2026-11-22T00:00:01Z"})
+    odd = Node({"startedAt": started, "finishedAt": "2026-11-22T00:00:01Z"})
 
     assert odd.seconds is None

@@ -349,6 +349,17 @@ async def test_a_later_gate_has_its_own_time(world: World):
     assert (approved, message) == (False, "rejected by bridge: nobody decided within 1 min 0 s")
 
 
+async def test_a_gate_since_when_nobody_knows_keeps_no_run_from_being_followed(world: World):
+    """An odd time of Argo costs the deadline, and neither a line nor the end."""
+    world.define(approval={**APPROVAL, "timeout": "1m"})
+    run = await world.ask(environment="production")
+    world.engine.show(run.workflow_name, {**gate(), "startedAt": "yesterday"})
+    world.engine.show(run.workflow_name, {**gate("Succeeded", ended=9), "startedAt": "yesterday"})
+    world.ended(run, gate("Succeeded", ended=9))
+
+    assert (await world.finish(run)).status is RunStatus.SUCCEEDED
+
+
 # --- terminate -----------------------------------------------------------------------------------
 
 
