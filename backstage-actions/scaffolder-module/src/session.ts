@@ -1,5 +1,5 @@
 /**
- * Tokens for the bridge, minted anew for each request.
+ * Tokens for the bridge, minted anew for each request, and for another plugin.
  * Knows Backstage's auth service; knows nothing of HTTP or runs.
  */
 import type {
@@ -17,6 +17,14 @@ export interface TokenSource {
   fallBack(): boolean;
 }
 
+/** A token with which this backend itself calls another plugin. */
+export async function serviceToken(
+  auth: AuthService,
+  targetPluginId: string,
+): Promise<string> {
+  return mint(auth, targetPluginId, await auth.getOwnServiceCredentials());
+}
+
 /** Tokens of this backend alone, or the configured static token. */
 export function serviceSession(
   auth: AuthService,
@@ -24,8 +32,7 @@ export function serviceSession(
 ): TokenSource {
   return {
     token: async () =>
-      settings.token ??
-      (await mint(auth, settings, await auth.getOwnServiceCredentials())),
+      settings.token ?? (await serviceToken(auth, settings.pluginId)),
     fallBack: () => false,
   };
 }
@@ -67,7 +74,7 @@ async function mintForUser(
   initiator: () => Promise<BackstageCredentials>,
 ): Promise<string> {
   try {
-    return await mint(auth, settings, await initiator());
+    return await mint(auth, settings.pluginId, await initiator());
   } catch (error) {
     throw new SessionExpired('no token can be made for the user', {
       cause: error,
@@ -77,12 +84,12 @@ async function mintForUser(
 
 async function mint(
   auth: AuthService,
-  settings: Settings,
+  targetPluginId: string,
   onBehalfOf: BackstageCredentials,
 ): Promise<string> {
   const { token } = await auth.getPluginRequestToken({
     onBehalfOf,
-    targetPluginId: settings.pluginId,
+    targetPluginId,
   });
   return token;
 }

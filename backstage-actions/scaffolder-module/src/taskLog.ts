@@ -6,8 +6,9 @@ import type {
   AuthService,
   DiscoveryService,
 } from '@backstage/backend-plugin-api';
-import { readJson, readProblem, send } from './client/http';
+import { readJson, send } from './client/http';
 import { isObject, type Level } from './client/wire';
+import { serviceToken } from './session';
 
 const READ_MS = 10_000;
 const TOKEN_MS = 300_000; // Backstage's plugin tokens are good for an hour
@@ -38,7 +39,7 @@ export interface TaskLog {
 
 /** Reads as the scaffolder itself: the user's own session may have ended. */
 export class ScaffolderLog implements TaskLog {
-  #token: Promise<string> | undefined;
+  #token = '';
   #mintedAt = 0;
 
   constructor(
@@ -64,27 +65,16 @@ export class ScaffolderLog implements TaskLog {
       },
       signal: AbortSignal.timeout(READ_MS),
     });
-    if (response.status >= 400) {
-      throw await readProblem(response);
-    }
     const entries = parseEntries(await readJson(response));
     return entries.filter(entry => id === undefined || entry.id > id);
   }
 
-  #currentToken(): Promise<string> {
-    if (!this.#token || Date.now() - this.#mintedAt > TOKEN_MS) {
+  async #currentToken(): Promise<string> {
+    if (Date.now() - this.#mintedAt > TOKEN_MS) {
+      this.#token = await serviceToken(this.auth, 'scaffolder');
       this.#mintedAt = Date.now();
-      this.#token = this.#mint();
     }
     return this.#token;
-  }
-
-  async #mint(): Promise<string> {
-    const { token } = await this.auth.getPluginRequestToken({
-      onBehalfOf: await this.auth.getOwnServiceCredentials(),
-      targetPluginId: 'scaffolder',
-    });
-    return token;
   }
 }
 

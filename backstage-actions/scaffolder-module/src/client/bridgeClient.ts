@@ -6,14 +6,7 @@ import type { JsonObject } from '@backstage/types';
 import { BridgeProblem, BridgeProtocolError, SessionExpired } from '../errors';
 import type { TokenSource } from '../session';
 import type { Settings } from '../settings';
-import {
-  contentType,
-  discard,
-  readJson,
-  readProblem,
-  send,
-  unreachable,
-} from './http';
+import { contentType, discard, readJson, send, unreachable } from './http';
 import { readEvents, Watchdog } from './sse';
 import {
   isObject,
@@ -205,7 +198,7 @@ export class BridgeClient {
     { headers, body, signal }: RequestOptions = {},
   ): Promise<Response> {
     const token = await this.session.token();
-    const response = await send(new URL(this.settings.baseUrl + path), {
+    return send(new URL(this.settings.baseUrl + path), {
       method,
       headers: {
         accept: 'application/json',
@@ -216,10 +209,6 @@ export class BridgeClient {
       body: body ? JSON.stringify(body) : null,
       signal: signal ?? AbortSignal.timeout(this.settings.requestMs),
     });
-    if (response.status >= 400) {
-      throw await readProblem(response);
-    }
-    return response;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * `fetch` with the guards every request to the bridge has: no redirects, a limit on
+ * `fetch` with the guards every request has: no redirects, a limit on
  * the body, a checked content type, and failures that are values of `errors.ts`.
  * Knows HTTP; knows no route of the bridge.
  */
@@ -18,7 +18,7 @@ const KEEP_OPEN = { preventCancel: true }; // `discard` closes, and waits for no
 
 /**
  * Sends one request. `signal` is the limit in time: its own reason is thrown when it
- * is not a timeout. Throws `BridgeUnreachable` or `BridgeProtocolError`.
+ * is not a timeout. Throws `BridgeUnreachable`, `BridgeProtocolError` or `BridgeProblem`.
  */
 export async function send(
   url: URL,
@@ -40,6 +40,9 @@ export async function send(
       `${url.origin} answered with a redirect; argoBridge.baseUrl must be the bridge itself`,
     );
   }
+  if (response.status >= 400) {
+    throw await readProblem(response);
+  }
   return response;
 }
 
@@ -56,7 +59,7 @@ export async function readJson(response: Response): Promise<unknown> {
 }
 
 /** Reads the problem document of an error answer; a body without one gives its status only. */
-export async function readProblem(response: Response): Promise<BridgeProblem> {
+async function readProblem(response: Response): Promise<BridgeProblem> {
   const retryAfter = Number(response.headers.get('retry-after') ?? NaN);
   const retryAfterMs = Number.isFinite(retryAfter)
     ? retryAfter * 1000
