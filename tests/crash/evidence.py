@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -128,7 +129,6 @@ class AuditRow:
 
     action: str
     run: str | None
-    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,6 @@ class Call:
     at: float
     call: str
     name: str
-    uid: str
     run: str
     changed: bool = True
 
@@ -203,9 +202,7 @@ def read_store(database: Path | str) -> Stored:
         runs=tuple(map(_run, tables["runs"])),
         events=tuple(sorted(map(_event, tables["events"]), key=lambda e: (e.run, e.seq))),
         commands=tuple(map(_command, tables["commands"])),
-        audit=tuple(
-            AuditRow(row["action"], row["run_id"], row["outcome"]) for row in tables["audit"]
-        ),
+        audit=tuple(AuditRow(row["action"], row["run_id"]) for row in tables["audit"]),
     )
 
 
@@ -272,7 +269,6 @@ def read_calls(answer: Mapping[str, Any]) -> tuple[Call, ...]:
             at=call["at"],
             call=call["call"],
             name=call["name"],
-            uid=call["uid"],
             run=call["labels"].get("bridge/run", ""),
             changed=call["changed"],
         )
@@ -295,9 +291,17 @@ def read_writes(file: Path) -> tuple[Write, ...]:
     )
 
 
+def read_kills(file: Path) -> Counter[str]:
+    """How often replicas died at which point, from their other side file."""
+    return Counter(_texts(file))
+
+
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    if file.exists():
-        yield from map(json.loads, file.read_text().splitlines())
+    return map(json.loads, _texts(file))
+
+
+def _texts(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def by_run(rows: Sequence[Any]) -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -70,7 +70,7 @@ class Trigger:
     """Counts passings, and ends the process at the one that was aimed at."""
 
     aim: Aim
-    note: Callable[[str], object] = lambda _point: None
+    note: Callable[[str], object]
     passed: int = 0
 
     def reach(self, point: str) -> None:
@@ -121,9 +121,7 @@ class Surroundings:
     """Puts kill points around the methods of adapters; *seen* is told of every result."""
 
     trigger: Trigger
-    seen: Callable[[str, tuple[Any, ...], dict[str, Any], Any], object] = field(
-        default=lambda *_: None
-    )
+    seen: Callable[[str, tuple[Any, ...], dict[str, Any], Any], object]
 
     def surround(self, prefix: str, adapter: type) -> None:
         """Every call of the port that *adapter* implements, from now on."""

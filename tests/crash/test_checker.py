@@ -85,7 +85,7 @@ GOOD = Evidence(
         events=EVENTS,
         commands=(APPROVED, CANCELLED),
         audit=tuple(
-            AuditRow(action, run, "done")
+            AuditRow(action, run)
             for run, verb in (("gate", "approve"), ("hold", "cancel"))
             for action in (f"run.{verb}", f"run.{verb}.settled")
         ),
@@ -98,7 +98,7 @@ GOOD = Evidence(
         ],
         readings=[READ],
     ),
-    calls=(Call(1.2, "create", "w", "u", "gate"), Call(1.5, "set", "w", "u", "gate")),
+    calls=(Call(1.2, "create", "w", "gate"), Call(1.5, "set", "w", "gate")),
     lives=(
         Life(1.2, "w", "u", "gate", "open"),
         Life(2.0, "w", "u", "gate", "ended"),
@@ -126,7 +126,7 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
     "a run has two workflows": ("a", replace(GOOD, calls=(*GOOD.calls, GOOD.calls[0]))),
     "a workflow has no run": (
         "a",
-        replace(GOOD, calls=(Call(1.0, "create", "z", "z", "nobody"), *GOOD.calls)),
+        replace(GOOD, calls=(Call(1.0, "create", "z", "nobody"), *GOOD.calls)),
     ),
     "two workflows of a key run at once": (
         "a",

@@ -10,9 +10,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +28,7 @@ from tests.crash.evidence import (
     Evidence,
     History,
     read_calls,
+    read_kills,
     read_lives,
     read_store,
     read_writes,
@@ -87,7 +87,6 @@ class World:
     people: People
     mischief: Mischief
     catalog: FakeCatalog
-    argo: Child
     database: Path | str
     http: httpx.AsyncClient
     tally: Tally = field(default_factory=Tally)
@@ -109,7 +108,7 @@ class World:
         return Outcome(
             plan=self.plan,
             tally=self.tally,
-            points=Counter(_lines(self.folder / KILLS)),
+            points=read_kills(self.folder / KILLS),
             evidence=evidence,
             violations=violations(evidence),
             seconds=time.monotonic() - began,
@@ -162,11 +161,6 @@ class World:
             shown=tuple(self.catalog.history),
             archive=self.mischief.archive,
         )
-
-
-def _lines(file: Path) -> Iterator[str]:
-    if file.exists():
-        yield from file.read_text().splitlines()
 
 
 @asynccontextmanager
@@ -240,7 +234,6 @@ async def _world(
             argo_url, catalog, _rng(plan, "faults"), http, _rng(plan, "archive").random() < 0.5
         ),
         catalog=catalog,
-        argo=argo,
         database=database,
         http=http,
         tally=tally,
@@ -255,7 +248,7 @@ def _lifetimes(plan: Plan) -> Lifetimes:
     """Two replicas live longer: whoever takes over must wait for a lease to run out."""
     if plan.store == "sqlite":
         return Lifetimes()
-    return replace(Lifetimes(), shortest=0.5, longest=3.2, absence=0.02, in_doubt=0.1, paused=0.2)
+    return Lifetimes(shortest=0.5, longest=3.2, absence=0.02, in_doubt=0.1, paused=0.2)
 
 
 def _environment(
