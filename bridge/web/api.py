@@ -11,7 +11,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from bridge.domain.commands import Command
-from bridge.domain.errors import Draining, RequestInvalid
+from bridge.domain.errors import RequestInvalid
 from bridge.domain.runs import Run, RunContext, RunStatus
 from bridge.ports import RunFilter
 from bridge.services.actions import Actions
@@ -54,18 +54,14 @@ class RunsApi:
         commands_of: CommandsOf,
         url_of: UrlOf,
         max_body: int,
-        draining: Callable[[], bool],
     ) -> None:
         self._runs = runs
         self._commands_of = commands_of
         self._url_of = url_of
         self._max_body = max_body
-        self._draining = draining
 
     async def create(self, request: HttpRequest) -> Response:
         """Accept a run, replay one, or preview one."""
-        if self._draining():
-            raise Draining(retry_after=2)
         body = await read_body(request, RunRequest, limit=self._max_body)
         caller: Caller = request.state.caller
         asked = Request(

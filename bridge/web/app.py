@@ -5,16 +5,19 @@ Knows which handler answers where. Must not build what the handlers need: bootst
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from bridge.domain.errors import BridgeError
+from bridge.domain.errors import BridgeError, Draining
 from bridge.ports import Clock, RunStore
 from bridge.services.actions import Actions
 from bridge.services.control import Control
@@ -31,6 +34,7 @@ from bridge.web.openapi import OpenApi
 from bridge.web.platform import CatalogApi, PlatformApi
 from bridge.web.readers import ReadersApi
 
+Handler = Callable[[Request], Awaitable[Response]]
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -60,14 +64,12 @@ def routes(parts: Parts) -> list[Route]:
         commands_of=parts.store.commands,
         url_of=parts.url_of,
         max_body=parts.max_body,
-        draining=parts.draining,
     )
     commands = CommandsApi(
         control=parts.control,
         commands_of=parts.store.commands,
         url_of=parts.url_of,
         max_body=parts.max_body,
-        draining=parts.draining,
     )
     readers = ReadersApi(runs=parts.runs, max_body=parts.max_body)
     audit = AuditApi(store=parts.store)
@@ -80,10 +82,11 @@ def routes(parts: Parts) -> list[Route]:
         following=parts.following,
         draining=parts.draining,
     )
+    begins = partial(_unless_draining, parts.draining)
     return [
         Route("/v1/actions", actions.every),
         Route("/v1/actions/{action_id}", actions.one),
-        Route("/v1/runs", runs.create, methods=["POST"]),
+        Route("/v1/runs", begins(runs.create), methods=["POST"]),
         Route("/v1/runs", runs.page),
         Route("/v1/runs/{run_id}", runs.one),
         Route("/v1/runs/{run_id}/events", events, methods=["GET"]),
@@ -91,7 +94,7 @@ def routes(parts: Parts) -> list[Route]:
         Route("/v1/runs/{run_id}/terminate", commands.terminate, methods=["POST"]),
         Route("/v1/runs/{run_id}/approve", commands.approve, methods=["POST"]),
         Route("/v1/runs/{run_id}/reject", commands.reject, methods=["POST"]),
-        Route("/v1/runs/{run_id}/retry", commands.retry, methods=["POST"]),
+        Route("/v1/runs/{run_id}/retry", begins(commands.retry), methods=["POST"]),
         Route("/v1/runs/{run_id}/readers/{reader:path}", readers.get),
         Route("/v1/runs/{run_id}/readers/{reader:path}", readers.put, methods=["PUT"]),
         Route("/v1/audit", audit.show),
@@ -103,6 +106,17 @@ def routes(parts: Parts) -> list[Route]:
         Route("/readyz", health.ready),
         Route("/openapi.json", OpenApi(server=parts.server_url).show),
     ]
+
+
+def _unless_draining(draining: Callable[[], bool], handler: Handler) -> Handler:
+    """*handler*, for what a process that is about to end should not begin."""
+
+    async def answer(request: Request) -> Response:
+        if draining():
+            raise Draining(retry_after=2)
+        return await handler(request)
+
+    return answer
 
 
 def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:

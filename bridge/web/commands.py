@@ -6,14 +6,13 @@ how it is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bridge.domain.commands import Verb
-from bridge.domain.errors import Draining
 from bridge.domain.runs import Run
 from bridge.services.control import Actor, Control, Wish
 from bridge.web.addresses import run_address
@@ -37,13 +36,11 @@ class CommandsApi:
         commands_of: CommandsOf,
         url_of: UrlOf,
         max_body: int,
-        draining: Callable[[], bool],
     ) -> None:
         self._control = control
         self._commands_of = commands_of
         self._url_of = url_of
         self._max_body = max_body
-        self._draining = draining
 
     async def cancel(self, request: Request) -> Response:
         """End a run; its workflow rolls back."""
@@ -69,8 +66,6 @@ class CommandsApi:
 
     async def retry(self, request: Request) -> Response:
         """Try a run again that ended badly."""
-        if self._draining():
-            raise Draining(retry_after=2)
         body = await self._body(request, RetryBody)
         next_one = await self._control.retry(_wish(request, body), body.mode)
         return self._answer(
