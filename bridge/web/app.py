@@ -1,4 +1,4 @@
-"""The application: one table of routes, two middlewares, one mapper of errors.
+"""The application: one table of routes, one middleware, one mapper of errors.
 
 Knows which handler answers where. Must not build what the handlers need: bootstrap does.
 """
