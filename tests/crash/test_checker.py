@@ -120,7 +120,13 @@ def seen(**changes: Any) -> Evidence:
     return replace(GOOD, history=replace(GOOD.history, **changes))
 
 
+def trail_without(action: str) -> tuple[AuditRow, ...]:
+    """The good trail without the records of an action."""
+    return tuple(row for row in GOOD.stored.audit if row.action != action)
+
+
 SECOND = replace(GATE, id="second", attempt=2, created_at=20.0, finished_at=29.0, last_seq=0)
+THIRD = replace(HOLD, id="third", attempt=2, created_at=20.0, finished_at=29.0)
 AGAIN = GOOD.history.submissions[0]
 BROKEN: dict[str, tuple[str, Evidence]] = {
     "a run has two workflows": ("a", replace(GOOD, calls=(*GOOD.calls, GOOD.calls[0]))),
@@ -145,6 +151,7 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
         seen(submissions=[AGAIN, replace(AGAIN, key="x", run="lost")]),
     ),
     "an event is missing": ("c", stored(events=EVENTS[:1] + EVENTS[2:])),
+    "an event is not counted": ("c", stored(runs=(GATE, replace(HOLD, last_seq=3)))),
     "there are two ends": (
         "c",
         stored(runs=(GATE, replace(HOLD, last_seq=3)), events=(*EVENTS, event("hold", 3, "done"))),
@@ -166,6 +173,10 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
     "a stream goes on after the end": ("d", seen(readings=[replace(READ, after_end=200)])),
     "a succeeded run is not in the catalog": ("e", replace(GOOD, shown=())),
     "an entity is shown too late": ("e", replace(GOOD, shown=(replace(GOOD.shown[0], at=9.5),))),
+    "an entity is gone again": (
+        "e",
+        replace(GOOD, shown=(*GOOD.shown, Shown(8.0, "resource:default/thing", None))),
+    ),
     "an entity is there without success": (
         "e",
         replace(GOOD, shown=(*GOOD.shown, Shown(6.0, "resource:default/other", "hold"))),
@@ -192,11 +203,51 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
     ),
     "a taken decision is not stored": ("i", stored(commands=(CANCELLED,))),
     "a taken cancel is not stored": ("i", stored(commands=(APPROVED,))),
-    "the trail has no record": ("i", stored(audit=())),
+    "the trail has no command": ("i", stored(audit=trail_without("run.cancel"))),
+    "the trail has no outcome": ("i", stored(audit=trail_without("run.cancel.settled"))),
+    "nobody opened a gate": (
+        "i",
+        replace(
+            stored(commands=(CANCELLED,)),
+            history=replace(GOOD.history, asked=GOOD.history.asked[1:]),
+        ),
+    ),
     "Argo was told twice": ("i", replace(GOOD, calls=(*GOOD.calls, GOOD.calls[1]))),
     "a key gives two runs": ("j", stored(runs=(GATE, HOLD, SECOND))),
+    "a key gives a second run before the first one ends": (
+        "j",
+        stored(runs=(GATE, HOLD, replace(THIRD, created_at=8.0))),
+    ),
+    "a key gives two runs of one attempt": (
+        "j",
+        replace(
+            seen(submissions=[AGAIN, replace(AGAIN, run="other")]),
+            stored=replace(
+                GOOD.stored, runs=(GATE, HOLD, replace(GATE, id="other", caller="service:other"))
+            ),
+        ),
+    ),
+    "a key gives an earlier attempt": (
+        "j",
+        replace(
+            seen(
+                submissions=[
+                    replace(AGAIN, key="h", run="third"),
+                    replace(AGAIN, key="h", run="hold", began=5.0, ended=5.1),
+                ]
+            ),
+            stored=replace(GOOD.stored, runs=(GATE, HOLD, THIRD)),
+        ),
+    ),
     "a key gives another input's run": ("j", seen(submissions=[replace(AGAIN, input="{}")])),
     "a run is cancelled unasked": ("k", stored(runs=(GATE, replace(HOLD, cancelled_by=None)))),
+    "a cancelled workflow fails": (
+        "k",
+        replace(
+            stored(runs=(GATE, replace(HOLD, status="failed", workflow="v"))),
+            lives=(*GOOD.lives[:3], replace(GOOD.lives[3], to="ended")),
+        ),
+    ),
     "a failed workflow succeeds": ("k", stored(runs=(replace(GATE, action="crash:fail"), HOLD))),
     "a run is given up too early": (
         "k",
