@@ -39,10 +39,8 @@ export class ActionCatalogue {
    * throws, so that Backstage starts without the bridge.
    */
   async load(limitMs: number): Promise<void> {
-    const signal = new AbortController().signal;
-    const options = { limitMs, signal, onLost: () => {} };
     try {
-      await persist(() => this.#fetch(), options);
+      await persist(() => this.#fetch(), { limitMs });
     } catch (error) {
       this.#failing = true;
       this.logger.warn(

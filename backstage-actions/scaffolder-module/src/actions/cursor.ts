@@ -46,8 +46,6 @@ export class Cursor {
     try {
       const start = await persist(() => client.acknowledged(runId, reader), {
         limitMs: requestMs,
-        signal: new AbortController().signal,
-        onLost: () => {},
       });
       return open(start, true);
     } catch (error) {

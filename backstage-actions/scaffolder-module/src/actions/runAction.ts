@@ -150,7 +150,6 @@ async function readEnd(
   const run = await persist(() => client.getRun(runId), {
     limitMs: settings.unreachableMs,
     signal,
-    onLost: () => {},
   });
   if (!hasEnded(run.status)) {
     throw new BridgeProtocolError(

@@ -15,11 +15,11 @@ export function backOff(baseMs: number, failures: number): number {
 }
 
 /** Waits; throws the reason of `signal` as soon as that aborts. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {
-    await sleep(ms, undefined, { signal });
+    await sleep(ms, undefined, { ...(signal && { signal }) });
   } catch {
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
   }
 }
 
@@ -29,11 +29,11 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
  */
 export async function persist<T>(
   call: () => Promise<T>,
-  options: { limitMs: number; signal: AbortSignal; onLost: () => void },
+  options: { limitMs: number; signal?: AbortSignal; onLost?: () => void },
 ): Promise<T> {
   const deadline = Date.now() + options.limitMs;
   for (let failures = 0; ; failures += 1) {
-    options.signal.throwIfAborted();
+    options.signal?.throwIfAborted();
     try {
       return await call();
     } catch (error) {
@@ -42,7 +42,7 @@ export async function persist<T>(
         throw error;
       }
       if (failures === 0) {
-        options.onLost();
+        options.onLost?.();
       }
       await pause(delay, options.signal);
     }
