@@ -6,7 +6,7 @@
  * execution. A checkpoint stored by an earlier execution can be read but not changed, so
  * each execution has a record of its own, under `submit.<fingerprint>`, `….2`, `….3` …
  */
-import { hash, type StepContext } from './step';
+import { canonicalJson, hash, type StepContext } from './step';
 
 /** What one execution leaves behind. */
 export interface Entry {
@@ -50,8 +50,5 @@ export async function recordRun(
  * cancelled one has lost them.
  */
 export function pressOf(ctx: StepContext): string {
-  const secrets = Object.entries(ctx.secrets ?? {}).sort(([a], [b]) =>
-    a < b ? -1 : 1,
-  );
-  return hash(JSON.stringify(secrets)).slice(0, 12);
+  return hash(canonicalJson(ctx.secrets)).slice(0, 12);
 }

@@ -56,7 +56,7 @@ export function hash(...parts: string[]): string {
 }
 
 /** JSON whose objects have their keys sorted: the order of a template's fields means nothing. */
-function canonicalJson(value: JsonValue | undefined): string {
+export function canonicalJson(value: JsonValue = null): string {
   return JSON.stringify(value, (_key, item: unknown) =>
     isObject(item)
       ? Object.fromEntries(

@@ -69,6 +69,7 @@ async function isRetried(
   return !(await isSignedIn(ctx, auth)) || pressOf(ctx) !== before.press;
 }
 
+/** A task without secrets, e.g. a cancelled one, has no credentials either: its principal is none. */
 async function isSignedIn(
   ctx: StepContext,
   auth: AuthService,
@@ -85,8 +86,7 @@ async function pressed(
   auth: AuthService,
   request: RunRequest,
 ): Promise<RunRequest> {
-  const known = Object.keys(ctx.secrets ?? {}).length > 0;
-  return known && (await isSignedIn(ctx, auth))
+  return (await isSignedIn(ctx, auth))
     ? { ...request, context: { ...request.context, attempt: pressOf(ctx) } }
     : request;
 }
