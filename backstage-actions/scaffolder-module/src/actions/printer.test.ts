@@ -179,3 +179,26 @@ describe('a log that does not take a line', () => {
     expect(cursors()).toEqual([2]);
   });
 });
+
+describe('a task that another backend has taken over', () => {
+  it('gets nothing more from this one, not even an end', async () => {
+    const takenOver = new Promise<void>(resolve => {
+      task.filter = text => {
+        if (text === 'one') {
+          task.store('', { stepId: undefined, anew: true });
+          resolve();
+        }
+        return text;
+      };
+    });
+    const { ctx, lines, outputs } = task.execute();
+    const ended = jest.fn();
+    stage.bridge.stream('one', 'two', 'over');
+    void runAction(ctx, DEPS, JOB).then(ended, ended);
+    await takenOver;
+    await sleep(2 * SETTINGS.storedMs); // nothing is to come, for as long as a line may take
+    expect(lines.slice(1)).toEqual(['info: one']);
+    expect(outputs).toEqual({});
+    expect(ended).not.toHaveBeenCalled();
+  });
+});
