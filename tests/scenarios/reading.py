@@ -94,12 +94,22 @@ class Reader:
         return self.events[-1]
 
     async def _wait(self, wanted: Callable[[], bool]) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS), self._news:
-                await self._news.wait_for(wanted)
-        except TimeoutError:
-            said = "\n".join(self.lines)
-            raise AssertionError(f"it did not come to that; told so far:\n{said}") from None
+        """Wait for *wanted*, or for what ended the reader before that."""
+        assert self._task is not None
+        hearing = asyncio.ensure_future(self._hear(wanted))
+        first = asyncio.FIRST_COMPLETED
+        await asyncio.wait({hearing, self._task}, timeout=PATIENCE_SECONDS, return_when=first)
+        hearing.cancel()
+        if wanted():
+            return
+        if self._task.done():
+            self._task.result()
+        said = "\n".join(self.lines)
+        raise AssertionError(f"it did not come to that; told so far:\n{said}")
+
+    async def _hear(self, wanted: Callable[[], bool]) -> None:
+        async with self._news:
+            await self._news.wait_for(wanted)
 
     @property
     def lines(self) -> list[str]:
