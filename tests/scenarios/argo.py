@@ -137,14 +137,14 @@ class Argo:
         """Wait for its end."""
         await until(lambda: self.phase(name) in {"Succeeded", "Failed", "Error"})
 
-    async def at_gate(self, name: str, gate: str = "hold") -> None:
-        """Wait until a gate is open."""
+    async def at_gate(self, name: str) -> None:
+        """Wait until the gate is open."""
         workflow = self.engine.get(name)
-        await until(lambda: any(n.waits and n.display_name == gate for n in workflow.nodes))
+        await until(lambda: any(n.waits and n.display_name == "hold" for n in workflow.nodes))
 
-    def open(self, name: str, gate: str = "hold") -> None:
-        """Somebody resumes a gate in Argo."""
-        control.resume(self.engine, name, selector=f"displayName={gate}")
+    def open(self, name: str) -> None:
+        """Somebody resumes the gate in Argo."""
+        control.resume(self.engine, name, selector="displayName=hold")
 
     def close(self, name: str, message: str, gate: str = "hold") -> None:
         """Somebody fails a gate in Argo."""
@@ -182,13 +182,10 @@ class Argo:
 
     # --- what happened --------------------------------------------------------------------------
 
-    def calls(self, name: str, *, changed: bool = True) -> list[str]:
-        """What was carried out on a workflow by way of the server, in order."""
-        return [
-            call.call
-            for call in self.faults.record.calls()
-            if call.name == name and (call.changed or not changed)
-        ]
+    def calls(self, name: str) -> list[str]:
+        """What was carried out with effect on a workflow by way of the server, in order."""
+        record = self.faults.record.calls()
+        return [call.call for call in record if call.name == name and call.changed]
 
     def created(self) -> int:
         """How many workflows were ever created by way of the server."""

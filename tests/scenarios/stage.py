@@ -128,9 +128,7 @@ class Stage:
 
     # --- acting ------------------------------------------------------------------------------
 
-    async def act(
-        self, run: Asked, verb: str, *, by: str = "tester", **body: Any
-    ) -> tuple[int, dict[str, Any]]:
+    async def act(self, run: Asked, verb: str, *, by: str = "tester", **body: Any) -> Answer:
         """``POST /v1/runs/{id}/{verb}`` by the holder of a token; status and body."""
         headers = {"Authorization": f"Bearer {TOKENS[by]}"}
         answer = await self.http.post(f"{run.path}/{verb}", json=body, headers=headers)

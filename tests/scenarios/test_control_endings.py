@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scenarios.making import (
-    ACCEPTED,
-    BRIDGE,
-    STEPS,
-    TESTER,
-    ended,
-    waiting,
-)
+from tests.scenarios.making import ACCEPTED, BRIDGE, STEPS, TESTER, ended, waiting
 from tests.scenarios.stage import Asked, Stage
 
 

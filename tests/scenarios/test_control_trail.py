@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from tests.scenarios.argo import until
-from tests.scenarios.making import (
-    waiting,
-)
+from tests.scenarios.making import waiting
 from tests.scenarios.stage import Stage, open_stage
 
 
