@@ -164,14 +164,16 @@ class Control:
         self, run: Run, wish: Wish, verb: Verb, decision: Command | None
     ) -> Run:
         """The answer to who comes after *decision*, or asks where there is none to make."""
+        refusal: BridgeError
         if decision is None:
-            raise NotWaiting(f"Run {run.id} is {run.status} and waits for nobody's approval.")
-        if decision.verb is verb and decision.by == wish.actor.name:
+            refusal = NotWaiting(f"Run {run.id} is {run.status} and waits for nobody's approval.")
+        elif decision.verb is verb and decision.by == wish.actor.name:
             return run
-        await self._audit(wish, verb, outcome=AlreadyDecided.code)
-        raise AlreadyDecided(
-            f"It was {decision.verb.asked} by {decision.by} already{decision.because}."
-        )
+        else:
+            words = f"{decision.verb.asked} by {decision.by} already{decision.because}"
+            refusal = AlreadyDecided(f"It was {words}.")
+        await self._audit(wish, verb, outcome=refusal.code)
+        raise refusal
 
     async def _may_decide(self, run: Run, actor: Actor, approval: Approval) -> None:
         if approval.not_requester and actor.name == (run.user or run.caller):

@@ -232,6 +232,8 @@ async def test_a_run_without_an_open_gate_waits_for_nobody(world: World):
     with pytest.raises(NotWaiting, match="waits for nobody"):
         await world.control.decide(wish(run), Verb.APPROVE, {})
 
+    assert (await trail(world))[-1] == ("run.approve", BOB, "not_waiting")
+
 
 async def test_an_answer_of_200_that_did_nothing_is_not_believed(waiting):
     """Argo may say yes and do nothing: the gate is looked at again until it is decided."""
