@@ -258,7 +258,7 @@ class Bridge:
         for run in runs:
             if run.status is RunStatus.REGISTERING:
                 self._tasks.spawn(self._registrar.register(run.id), name=f"register {run.id}")
-            elif run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}:
+            elif run.status.before_workflow:
                 self._submit(run)
             elif await self._track(run):
                 followed.add(run.target)

@@ -122,11 +122,6 @@ class RunStore(Protocol):
         """The name of this replica, another one for each process."""
         ...
 
-    @property
-    def shared(self) -> bool:
-        """Whether other replicas may use the same store at the same time."""
-        ...
-
     # --- one run ---
 
     async def accept(

@@ -97,11 +97,6 @@ class MemoryStore:
         """See RunStore."""
         return self._replica
 
-    @property
-    def shared(self) -> bool:
-        """See RunStore."""
-        return True
-
     # --- one run -----------------------------------------------------------------------------
 
     async def accept(

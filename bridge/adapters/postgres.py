@@ -45,11 +45,6 @@ class PostgresStore(SqlStore):
         self._dsn = dsn
         self._notices = Notices(replica=self.replica, send=self._notify)
 
-    @property
-    def shared(self) -> bool:
-        """See RunStore."""
-        return True
-
     async def __aenter__(self) -> Self:
         """Connect and start the writer.
 

@@ -34,11 +34,6 @@ class SqliteStore(SqlStore):
         self._path = path
         self._resources = ExitStack()
 
-    @property
-    def shared(self) -> bool:
-        """See RunStore."""
-        return False
-
     async def __aenter__(self) -> Self:
         """Take the file, bring its schema up to date and start the writer.
 

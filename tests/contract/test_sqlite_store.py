@@ -182,7 +182,6 @@ async def test_one_process_shares_with_nobody(tmp_path):
         await store.keep_lease(seconds=3600)
         await accept(store)
     async with SqliteStore(path, replica="now") as store:
-        assert not store.shared
         await write(store, run_id(0), log("somebody asked"))
         (run,) = await store.claim(limit=9)
         assert (run.owner, run.fence) == ("now", 2)
