@@ -87,10 +87,13 @@ function follow(
   return within(backends, `'${last ?? 'the end'}' in the log`, log);
 }
 
-/** The next time that a backend asks for the events of a run. */
+/** The next time that a backend asks for the events of a run; `seen` waits for it. */
 function followed(): Promise<unknown> {
-  const asked = once(bridge.asked, 'followed');
-  return within(backends, 'following of a run', asked);
+  return once(bridge.asked, 'followed');
+}
+
+function seen(following: Promise<unknown>): Promise<unknown> {
+  return within(backends, 'following of a run', following);
 }
 
 /** Lets a run print lines, some alike and some at once, until it is stopped. */
@@ -150,7 +153,7 @@ it.each([
 
     for (let kill = 0; kill < KILLS; kill += 1) {
       // Somewhere between the first task's recovery and some lines later.
-      await following;
+      await seen(following);
       await sleep(Math.random() * 1000);
       following = followed();
       const victim = backends[kill % count] as Backend;
@@ -158,7 +161,7 @@ it.each([
       victim.start();
       await victim.isReady();
     }
-    await following;
+    await seen(following);
     talkers.forEach(talker => talker.stop());
     await Promise.all(talks);
 
@@ -188,7 +191,7 @@ it(
 
     const takenOver = followed();
     worker.stall();
-    await takenOver;
+    await seen(takenOver);
     worker.goOn();
     ['one', 'two', 'three'].forEach(line => bridge.print('run-1', MARK + line));
     bridge.end('run-1', `${MARK}over`, SUCCEEDED);
