@@ -153,7 +153,9 @@ class Spec(_Model):
     input: JsonSchema
     output: JsonSchema = Field(default_factory=lambda: {"type": "object", "properties": {}})
     workflow: WorkflowSpec
-    lock: Annotated[Lock | None, BeforeValidator(_lock, json_schema_input_type=Lock | str | None)] = None
+    lock: Annotated[
+        Lock | None, BeforeValidator(_lock, json_schema_input_type=Lock | str | None)
+    ] = None
     outputs: Mapping[str, Source] = Field(default_factory=dict)
     approval: Approval | None = None
     catalog: CatalogSpec | None = None

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from bridge.localargo.cluster import Cluster, MemoryCluster
 from bridge.localargo.connections import ClosableProtocol
@@ -102,7 +103,7 @@ class _CommandServer(uvicorn.Server):
             print(self._ready, file=sys.stderr, flush=True)  # noqa: T201 - the one line of a command
 
 
-def _config(app: Starlette) -> uvicorn.Config:
+def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="on",
@@ -117,9 +118,7 @@ def _config(app: Starlette) -> uvicorn.Config:
 
 
 @contextlib.asynccontextmanager
-async def serve_app(
-    app: Starlette, *, host: str = "127.0.0.1", port: int = 0
-) -> AsyncIterator[str]:
+async def serve_app(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serve an application until the block ends; yields its URL. Port 0 takes a free one."""
     with _listen(host, port) as listener:
         server = _Server(_config(app))

@@ -49,7 +49,7 @@ async def _cost(kind: str) -> float:
                 after = (await connection.call("GET", "/cpu"))["seconds"]
             for _, writer in streams:
                 writer.close()
-    return (after - before) / (READERS * EVENTS)
+    return float(after - before) / (READERS * EVENTS)
 
 
 async def _drain(reader: asyncio.StreamReader) -> None:

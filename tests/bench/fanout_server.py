@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.adapters.memory import SystemChance, SystemClock
@@ -88,7 +88,6 @@ async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publ
             site=Site(),
             namespaces={},
             on_accepted=lambda _run: None,
-            on_cancel=lambda _run: None,
         )
         new = NewRun(
             id=RUN_ID,
@@ -104,7 +103,7 @@ async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publ
             namespace="argo-workflows",
             created_at=clock.now(),
         )
-        await store.accept(new, first=log("accepted"))
+        journal.own((await store.accept(new, first=log("accepted"))).run)
 
         async def publish(number: int) -> None:
             await journal.write(RUN_ID, draft(number))
@@ -112,7 +111,7 @@ async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publ
         yield EventsEndpoint(runs=runs, streams=streams), publish
 
 
-def app_for(endpoint: object, publish: Publish) -> Starlette:
+def app_for(endpoint: ASGIApp, publish: Publish) -> Starlette:
     """The stream route and the two controls."""
 
     async def go(request: Request) -> Response:

@@ -59,14 +59,14 @@ async def measure() -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "soak.db"
-        async with SqliteStore(path, replica="soak") as store:
-            ratio = await _soak(store, lambda: _file_bytes(path))
+        async with SqliteStore(path, replica="soak") as sqlite:
+            ratio = await _soak(sqlite, lambda: _file_bytes(path))
             figures.append(Figure("SQLite size after 30 days / after 14", ratio, TARGET, "x"))
     async with AsyncExitStack() as stack:
         server = stack.enter_context(postgres())
         dsn = stack.enter_context(server.database())
-        store = await stack.enter_async_context(PostgresStore(dsn, replica="soak"))
-        ratio = await _soak(store, lambda: _database_bytes(dsn), nightly=lambda: _vacuum(dsn))
+        postgresql = await stack.enter_async_context(PostgresStore(dsn, replica="soak"))
+        ratio = await _soak(postgresql, lambda: _database_bytes(dsn), nightly=lambda: _vacuum(dsn))
         figures.append(Figure("PostgreSQL size after 30 days / after 14", ratio, TARGET, "x"))
     return figures
 

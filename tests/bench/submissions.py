@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from tests.bench.figures import Figure
@@ -32,7 +33,7 @@ async def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         async with argo() as engine, bridge(engine.url, folder=Path(name)) as service:
             for number in range(ROUNDS):
-                bare = await _rate(engine.url, lambda c, i, n=number: _create(c, f"bare-{n}-{i}"))
+                bare = await _rate(engine.url, partial(_create, number))
                 begin = time.monotonic()
                 accepted = await _rate(service.url, _accept)
                 await _all_exist(engine.url, (number + 1) * COUNT)
@@ -53,9 +54,9 @@ async def _rate(url: str, one: Callable[[Connection, int], Awaitable[object]]) -
     return COUNT / (time.monotonic() - begin)
 
 
-async def _create(connection: Connection, name: str) -> None:
+async def _create(round_: int, connection: Connection, number: int) -> None:
     spec = {"workflowTemplateRef": {"name": "bench-idle"}}
-    workflow = {"metadata": {"name": name, "namespace": _NS}, "spec": spec}
+    workflow = {"metadata": {"name": f"bare-{round_}-{number}", "namespace": _NS}, "spec": spec}
     await connection.call("POST", f"/api/v1/workflows/{_NS}", {"workflow": workflow})
 
 
