@@ -334,6 +334,7 @@ class Bridge:
             following=lambda: all(f.connected for f in self._followers.values()),
             draining=lambda: self._draining,
             server_url=settings.url,
+            platform_action=settings.platform_action,
             max_body=settings.max_body_bytes,
         )
         return create_app(parts, lifespan=lifespan)

@@ -166,6 +166,10 @@ class Settings(BaseSettings):
         description="Bearer token that workflows use at POST /api/v1/namespaces; "
         "PLATFORM_API_TOKEN is read too.",
     )
+    platform_action: str = Field(
+        default="namespace:create",
+        description="Action behind POST /api/platform/namespaces/request; the body is its input.",
+    )
     callback_url: str | None = Field(
         default=None,
         description="Address that workflows call back, as they reach it; "

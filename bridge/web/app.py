@@ -27,11 +27,12 @@ from bridge.web.answers import on_bridge_error, on_crash, on_http_exception
 from bridge.web.api import ActionsApi, RunsApi, UrlOf
 from bridge.web.audit import AuditApi
 from bridge.web.auth import Authenticator, RequireCaller
+from bridge.web.catalog import CatalogApi
 from bridge.web.commands import CommandsApi
 from bridge.web.events import EventsEndpoint
 from bridge.web.health import HealthApi
 from bridge.web.openapi import OpenApi
-from bridge.web.platform import CatalogApi, PlatformApi
+from bridge.web.platform import NamespaceRequestsApi, NamespacesApi
 from bridge.web.readers import ReadersApi
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -53,6 +54,7 @@ class Parts:
     following: Callable[[], bool]
     draining: Callable[[], bool]
     server_url: str
+    platform_action: str
     max_body: int
 
 
@@ -75,7 +77,13 @@ def routes(parts: Parts) -> list[Route]:
     audit = AuditApi(store=parts.store)
     events = EventsEndpoint(runs=parts.runs, streams=parts.streams)
     catalog = CatalogApi(store=parts.store)
-    platform = PlatformApi(store=parts.store, clock=parts.clock, max_body=parts.max_body)
+    requests = NamespaceRequestsApi(
+        runs=parts.runs,
+        action=parts.platform_action,
+        url_of=parts.url_of,
+        max_body=parts.max_body,
+    )
+    namespaces = NamespacesApi(store=parts.store, clock=parts.clock, max_body=parts.max_body)
     health = HealthApi(
         store=parts.store,
         actions=parts.actions,
@@ -98,8 +106,11 @@ def routes(parts: Parts) -> list[Route]:
         Route("/v1/runs/{run_id}/readers/{reader:path}", readers.get),
         Route("/v1/runs/{run_id}/readers/{reader:path}", readers.put, methods=["PUT"]),
         Route("/v1/audit", audit.show),
-        Route("/api/v1/namespaces", platform.report, methods=["POST"]),
-        Route("/api/v1/namespaces", platform.every),
+        Route("/api/platform/namespaces/request", begins(requests.create), methods=["POST"]),
+        Route("/api/platform/namespaces/request/{request_id}/status", requests.status),
+        Route("/api/v1/namespaces", namespaces.report, methods=["POST"]),
+        Route("/api/v1/namespaces", namespaces.every),
+        Route("/api/v1/workflows", requests.workflows),
         Route("/catalog/all.yaml", catalog.every),
         Route("/catalog/{kind}/{file}", catalog.one),
         Route("/healthz", health.alive),

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from bridge import __version__
 from bridge.web import bodies as b
 from bridge.web import models as m
+from bridge.web import platform_views as p
 from bridge.web.audit import LINES
 
 
@@ -114,6 +115,30 @@ OPERATIONS: tuple[Operation, ...] = (
         {200: (m.AuditPage,)},
         (400, *_AUTH),
         query=("run", "action", "user", "limit", "cursor"),
+    ),
+    Operation(
+        "post",
+        "/api/platform/namespaces/request",
+        "Ask for a namespace, or for the request under the same key",
+        {201: (p.NamespaceRequestView,)},
+        (400, *_AUTH, 404, 409, 413, 422),
+        body=p.NamespaceRequest,
+        headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "get",
+        "/api/platform/namespaces/request/{request_id}/status",
+        "How a request for a namespace stands",
+        {200: (p.NamespaceRequestView,)},
+        (400, *_AUTH, 404),
+    ),
+    Operation(
+        "get",
+        "/api/v1/workflows",
+        "The workflows of runs, newest first",
+        {200: (p.WorkflowPage,)},
+        (400, *_AUTH),
+        query=("action", "limit", "cursor"),
     ),
     Operation(
         "post",

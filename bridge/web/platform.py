@@ -1,62 +1,90 @@
-"""Entity documents for the catalog, and the Platform API's callback for workflows.
+"""The Platform API: namespaces are requested, reported by their workflows, and listed.
 
-Knows their routes. Must not know runs.
+Knows its routes and which action makes namespaces. Must not know what that action takes: a
+request is an ordinary run, with the same checks, the same key and the same policy.
 """
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from bridge.domain.errors import EntityUnknown
-from bridge.ports import Clock, RunStore
-from bridge.web.answers import read_body, tagged
+from bridge.ports import Clock, RunFilter, RunStore
+from bridge.services.runs import Request, Runs
+from bridge.web.addresses import request_address
+from bridge.web.answers import read_body
+from bridge.web.api import UrlOf
+from bridge.web.auth import Caller
 from bridge.web.bodies import NamespaceRecord
 from bridge.web.models import NamespacePage
-from bridge.web.queries import path_text
+from bridge.web.platform_views import NamespaceRequest, request_view, workflow_view
+from bridge.web.queries import path_text, text, whole_number
 
-YAML = "application/yaml"
+_FRESH = {"Cache-Control": "no-store"}
 
 
-class CatalogApi:
-    """``/catalog/*.yaml``; needs no token, because the catalog reads it without one."""
+class NamespaceRequestsApi:
+    """``/api/platform/namespaces/request`` and ``/api/v1/workflows``: runs in other words."""
 
-    def __init__(self, *, store: RunStore) -> None:
-        self._store = store
+    def __init__(self, *, runs: Runs, action: str, url_of: UrlOf, max_body: int) -> None:
+        self._runs = runs
+        self._action = action
+        self._url_of = url_of
+        self._max_body = max_body
 
-    async def every(self, request: Request) -> Response:
-        """All documents in one, for a static location."""
-        entities = await self._store.entities()
-        text = "---\n".join(entity.to_yaml() for entity in entities)
-        return tagged(request, text, media_type=YAML)
-
-    async def one(self, request: Request) -> Response:
-        """One document."""
-        file = path_text(request, "file")
-        if not file.endswith(".yaml"):
-            raise EntityUnknown(f"The bridge has no document {file!r}.")
-        entity = await self._store.entity(
-            kind=path_text(request, "kind").lower(), name=file.removesuffix(".yaml")
+    async def create(self, request: HttpRequest) -> Response:
+        """Ask for a namespace: 201 also for a replay, because that is what clients look for."""
+        body = await read_body(request, NamespaceRequest, limit=self._max_body)
+        caller: Caller = request.state.caller
+        asked = Request(
+            action=self._action,
+            input=body.root,
+            caller=caller.subject,
+            user=caller.user,
+            key=request.headers.get("idempotency-key"),
         )
-        return tagged(request, entity.to_yaml(), media_type=YAML)
+        acceptance = await self._runs.accept(asked)
+        run = acceptance.run
+        headers = {**_FRESH, "Location": request_address(run.id)}
+        if acceptance.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        view = request_view(run, workflow_url=self._url_of(run))
+        return JSONResponse(view, status_code=201, headers=headers)
+
+    async def status(self, request: HttpRequest) -> Response:
+        """How a request stands."""
+        run = await self._runs.get(path_text(request, "request_id"))
+        return JSONResponse(request_view(run, workflow_url=self._url_of(run)), headers=_FRESH)
+
+    async def workflows(self, request: HttpRequest) -> Response:
+        """The workflows of all runs, newest first."""
+        limit = whole_number(request, "limit", default=50, largest=200)
+        chosen = RunFilter(
+            action=text(request, "action"), before=text(request, "cursor"), limit=limit + 1
+        )
+        found = await self._runs.page(chosen)
+        shown = found[:limit]
+        following = shown[-1].id if len(found) > limit else None
+        views = [workflow_view(run, workflow_url=self._url_of(run)) for run in shown]
+        return JSONResponse({"workflows": views, "next": following}, headers=_FRESH)
 
 
-class PlatformApi:
-    """``/api/v1/namespaces``: what a workflow reports when a namespace is ready."""
+class NamespacesApi:
+    """``/api/v1/namespaces``: what workflows reported when a namespace was ready."""
 
     def __init__(self, *, store: RunStore, clock: Clock, max_body: int) -> None:
         self._store = store
         self._clock = clock
         self._max_body = max_body
 
-    async def report(self, request: Request) -> Response:
+    async def report(self, request: HttpRequest) -> Response:
         """Insert or replace a record; a retried report is harmless."""
         record = await read_body(request, NamespaceRecord, limit=self._max_body)
         body = record.model_dump(by_alias=True)
         await self._store.put_namespace(record.name, record=body, now=self._clock.now())
         return JSONResponse(body)
 
-    async def every(self, request: Request) -> Response:
+    async def every(self, request: HttpRequest) -> Response:
         """All records."""
         del request
         page = NamespacePage.model_validate({"namespaces": await self._store.namespaces()})
