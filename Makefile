@@ -7,11 +7,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MODULE := backstage-actions/scaffolder-module
 MODULE_NAME := backstage-plugin-scaffolder-backend-module-argo-bridge
 EXAMPLE := examples/backstage
+AUDIT := .run/audit
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos lock chromium postgres coverage clean
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos audit lock chromium postgres coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +33,12 @@ help: ## this list
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.demo
+
+$(AUDIT)/tools/.installed: requirements/audit.txt
+	@echo "· installing the tools of the audit, apart from the bridge's own packages"
+	@$(PYTHON) -m venv $(AUDIT)/tools
+	@$(AUDIT)/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 setup: .venv/.dev postgres ## install everything for work on the bridge
 
@@ -123,9 +130,12 @@ bench: .venv/.dev postgres ## measurements, each beside its target
 chaos: .venv/.dev postgres ## kill replicas at random points; SEED= replays, KILLS= how many, STORE= which
 	@.venv/bin/python -m tests.crash
 
+audit: .venv/.dev $(AUDIT)/tools/.installed ## known vulnerabilities, and CycloneDX bills of materials; STRICT=1 also fails on what cannot be looked up
+	@.venv/bin/python -m tests.supply --tools $(AUDIT)/tools/bin --out $(AUDIT) $(if $(STRICT),--strict)
+
 lock: ## compile requirements/*.txt again, without addresses
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
-	@for set in runtime demo dev; do .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@for set in runtime demo dev audit; do .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	  requirements/$$set.in -o requirements/$$set.txt; done
 	@rm -rf .venv-lock
