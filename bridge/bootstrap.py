@@ -26,7 +26,7 @@ from bridge.adapters.http import Lanes, client, tls_context, token_source
 from bridge.adapters.memory import SystemChance, SystemClock
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
-from bridge.domain.commands import AuditDraft
+from bridge.domain.audit import AuditDraft
 from bridge.domain.entities import cluster_document
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site

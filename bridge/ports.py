@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from bridge.domain.commands import AuditDraft, AuditRecord, Command, Settlement
+from bridge.domain.audit import AuditDraft, AuditRecord
+from bridge.domain.commands import Command, Settlement
 from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.events import Event, EventDraft

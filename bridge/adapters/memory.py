@@ -16,7 +16,8 @@ from typing import Any
 
 from ulid import ULID
 
-from bridge.domain.commands import AuditDraft, AuditRecord, Command
+from bridge.domain.audit import AuditDraft, AuditRecord
+from bridge.domain.commands import Command
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.errors import (
     BridgeError,

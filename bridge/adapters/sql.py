@@ -34,7 +34,8 @@ from bridge.adapters.rows import (
 )
 from bridge.adapters.sql_session import SELECT_RUN, Session
 from bridge.adapters.sql_writer import Writer
-from bridge.domain.commands import AuditDraft, AuditRecord, Command
+from bridge.domain.audit import AuditDraft, AuditRecord
+from bridge.domain.commands import Command
 from bridge.domain.entities import EntityDocument
 from bridge.domain.errors import EntityUnknown, RunUnknown, StoreUnavailable
 from bridge.domain.events import Event, EventDraft

@@ -30,7 +30,8 @@ from bridge.adapters.rows import (
     to_json,
 )
 from bridge.adapters.sql_session import SELECT_RUN, Session
-from bridge.domain.commands import AuditDraft, Command
+from bridge.domain.audit import AuditDraft
+from bridge.domain.commands import Command
 from bridge.domain.entities import EntityDocument
 from bridge.domain.errors import LeaseLost
 from bridge.domain.events import Event, EventDraft

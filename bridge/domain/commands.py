@@ -1,7 +1,7 @@
-"""What people ask of a run that is under way, and the trail of who did what.
+"""What people ask of a run that is under way.
 
-Knows the verbs, who competes with whom, and the shape of an audit record. Must not know how a
-command reaches Argo, nor who may give it.
+Knows the verbs and who competes with whom. Must not know how a command reaches Argo, nor who may
+give it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 
 class Verb(StrEnum):
@@ -75,29 +74,3 @@ class Settlement:
 
     slot: str
     outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class AuditDraft:
-    """Who did what, before it has its place in the trail.
-
-    ``caller`` is the verified service, ``user`` the person it spoke for; ``outcome`` one word or
-    a stable error code.
-    """
-
-    action: str
-    caller: str
-    user: str | None = None
-    run_id: str | None = None
-    reason: str = ""
-    outcome: str = "done"
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One line of the trail; ``number`` grows, records are never changed or removed."""
-
-    number: int
-    time: datetime
-    draft: AuditDraft

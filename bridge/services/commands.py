@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from bridge.domain.commands import AuditDraft, Command, Settlement, Verb
+from bridge.domain.audit import AuditDraft
+from bridge.domain.commands import Command, Settlement, Verb
 from bridge.domain.errors import (
     EngineError,
     GateClosed,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bridge.domain.actions import ActionDefinition, Approval
-from bridge.domain.commands import AuditDraft, Command, Verb
+from bridge.domain.audit import AuditDraft
+from bridge.domain.commands import Command, Verb
 from bridge.domain.entities import EntityRef
 from bridge.domain.errors import (
     AlreadyDecided,

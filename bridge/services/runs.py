@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bridge.domain.commands import AuditDraft
+from bridge.domain.audit import AuditDraft
 from bridge.domain.errors import EventIdInvalid, RequestInvalid
 from bridge.domain.events import Event, log, with_gap
 from bridge.domain.mapping import (

@@ -12,7 +12,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from bridge.domain.commands import AuditRecord
+from bridge.domain.audit import AuditRecord
 from bridge.domain.errors import RequestInvalid
 from bridge.ports import AuditFilter, RunStore
 from bridge.web.queries import text, whole_number

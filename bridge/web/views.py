@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.domain.actions import ActionDefinition
-from bridge.domain.commands import AuditRecord, Command
+from bridge.domain.audit import AuditRecord
+from bridge.domain.commands import Command
 from bridge.domain.definitions import Catalogue
 from bridge.domain.mapping import timestamp
 from bridge.domain.runs import Run

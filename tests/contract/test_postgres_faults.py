@@ -11,7 +11,7 @@ import pytest
 from bridge.adapters import postgres_session
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.postgres_notices import Notices
-from bridge.domain.commands import AuditDraft
+from bridge.domain.audit import AuditDraft
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunStatus

@@ -13,7 +13,7 @@ import pytest
 
 from bridge.adapters import sql_retention, sql_runs
 from bridge.adapters.postgres import PostgresStore
-from bridge.domain.commands import AuditDraft
+from bridge.domain.audit import AuditDraft
 from bridge.domain.errors import LeaseLost, StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunChanges, RunError, RunStatus

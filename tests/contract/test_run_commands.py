@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.domain.commands import AuditDraft, Command, Settlement, Verb
+from bridge.domain.audit import AuditDraft
+from bridge.domain.commands import Command, Settlement, Verb
 from bridge.domain.errors import RunUnknown
 from bridge.domain.events import log
 from bridge.domain.runs import RunChanges, RunStatus

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.domain.commands import AuditDraft, Command, Verb
+from bridge.domain.audit import AuditDraft
+from bridge.domain.commands import Command, Verb
 from bridge.domain.errors import RunUnknown, StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunStatus

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 from bridge.adapters.memory import Memory, MemoryStore
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
-from bridge.domain.commands import AuditDraft, Command, Settlement, Verb
+from bridge.domain.audit import AuditDraft
+from bridge.domain.commands import Command, Settlement, Verb
 from bridge.domain.errors import BridgeError
 from bridge.domain.events import log
 from bridge.domain.runs import RunChanges, RunStatus

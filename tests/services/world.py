@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.domain.commands import AuditDraft
+from bridge.domain.audit import AuditDraft
 from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, cluster_document
 from bridge.domain.events import Event
