@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bridge.domain.actions import ActionDefinition
-from bridge.domain.definitions import MAX_DEFINITION_BYTES, Catalogue, merge, parse_definition
+from bridge.domain.definitions import Catalogue, merge, parse_definition
 from bridge.domain.errors import DefinitionInvalid
+from bridge.domain.yaml_text import MAX_BYTES
 
 
 class DefinitionFolders:
@@ -55,7 +56,7 @@ class DefinitionFolders:
 def _read(path: Path, file: str) -> str:
     try:
         with path.open("rb") as stream:
-            return stream.read(MAX_DEFINITION_BYTES + 1).decode()
+            return stream.read(MAX_BYTES + 1).decode()
     except OSError as error:
         raise DefinitionInvalid(f"cannot be read: {error.strerror}", file=file, line=0) from error
     except UnicodeDecodeError as error:

@@ -17,9 +17,7 @@ from pydantic import ValidationError
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.errors import ActionUnknown, DefinitionInvalid
-
-MAX_DEFINITION_BYTES = 256 * 1024
-_MAX_DEPTH = 64
+from bridge.domain.yaml_text import only_document, yaml_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,39 +97,11 @@ def merge(
 
 def _load(text: str, *, file: str) -> tuple[yaml.Node, Any]:
     """The text as nodes, which know their lines, and as plain values."""
-    if len(text.encode()) > MAX_DEFINITION_BYTES:
-        raise DefinitionInvalid(
-            f"is larger than {MAX_DEFINITION_BYTES // 1024} KiB", file=file, line=1
-        )
-    try:
-        _check_events(text, file=file)
-        tree = yaml.compose(text, Loader=yaml.CSafeLoader)
-        value = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise DefinitionInvalid(
-            f"is not YAML: {error.problem or error.context}", file=file, line=line
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise DefinitionInvalid(f"is not YAML: {error}", file=file, line=1) from error
+    tree = only_document(text, file=file)
     if not isinstance(tree, yaml.MappingNode):
         raise DefinitionInvalid("must be a mapping with apiVersion and kind", file=file, line=1)
-    return tree, value
-
-
-def _check_events(text: str, *, file: str) -> None:
-    """Refuse what would cost too much to build: aliases, and nesting that ends the C stack."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.AliasEvent):
-            raise DefinitionInvalid("must not use YAML aliases", file=file, line=line)
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            message = f"is nested more than {_MAX_DEPTH} levels deep"
-            raise DefinitionInvalid(message, file=file, line=line)
+    with yaml_refused(file):
+        return tree, yaml.load(text, Loader=yaml.CSafeLoader)
 
 
 def _line(tree: yaml.Node, location: tuple[int | str, ...]) -> int:

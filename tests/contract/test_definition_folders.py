@@ -9,7 +9,8 @@ import yaml
 
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.adapters.memory import SystemChance, SystemClock
-from bridge.domain.definitions import MAX_DEFINITION_BYTES, Catalogue, Problem
+from bridge.domain.definitions import Catalogue, Problem
+from bridge.domain.yaml_text import MAX_BYTES
 from tests.domain.making import DOCUMENT
 
 NONE = Catalogue(files={})
@@ -44,7 +45,7 @@ def test_every_folder_is_an_action(tmp_path):
     [
         ("kind: [", "is not YAML"),
         (b"\xff\xfe", "is not UTF-8 text"),
-        ("x" * (MAX_DEFINITION_BYTES + 1), "is larger than 256 KiB"),
+        ("x" * (MAX_BYTES + 1), "is larger than 256 KiB"),
     ],
 )
 def test_a_bad_file_takes_no_other_down(tmp_path, text, message):

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.definitions import (
-    MAX_DEFINITION_BYTES,
     Catalogue,
     Problem,
     merge,
     parse_definition,
 )
 from bridge.domain.errors import ActionUnknown, DefinitionInvalid
+from bridge.domain.yaml_text import MAX_BYTES
 from tests.domain.making import DOCUMENT, definition, document
 
 TEXT = yaml.safe_dump(json.loads(json.dumps(DOCUMENT)), sort_keys=False)
@@ -112,8 +112,8 @@ def test_a_mistake_in_a_list_has_the_line_of_its_item():
         ("- a\n", 1, "must be a mapping"),
         ("a: &x 1\nb: *x\n", 2, "must not use YAML aliases"),
         ("a: \x07\n", 1, "is not YAML: "),
-        ("a: 1\n---\nb: 2\n", 2, "is not YAML: "),
-        ("x" * (MAX_DEFINITION_BYTES + 1), 1, "is larger than 256 KiB"),
+        ("a: 1\n---\nb: 2\n", 3, "holds more than one YAML document"),
+        ("x" * (MAX_BYTES + 1), 1, "is larger than 256 KiB"),
         ("a:\n  b: !foo 1\n", 2, "is not YAML: could not determine a constructor"),
         ("a: 1\n? [b]\n: 1\n", 2, "is not YAML: found unhashable key"),
         ("a: 2001-13-45\n", 1, "is not YAML: month must be in 1..12"),
