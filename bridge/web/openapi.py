@@ -16,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bridge import __version__
+from bridge.domain.runs import RunStatus
 from bridge.web import bodies as b
 from bridge.web import models as m
 from bridge.web import platform_views as p
 from bridge.web.audit import LINES
+from bridge.web.readers import MAX_READER
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,25 @@ class Operation:
     body_optional: bool = False
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
+    largest: int = 200
+    """Of the query's ``limit``."""
     media_type: str = "application/json"
+    stream: str | None = None
+    """Another type that an answer of 200 has when ``Accept`` asks for it."""
     open: bool = False
 
 
 _AUTH = (401, 403, 503)
+_VISIBLE: Mapping[str, Any] = {"type": "string", "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
+_NUMBER: Mapping[str, Any] = {"type": "string", "pattern": "^[0-9]{1,9}$"}
+_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "status": {"type": "string", "enum": list(RunStatus)},
+    "after": _NUMBER,
+    "Last-Event-ID": _NUMBER,
+    "Idempotency-Key": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "reader": {"type": "string", "pattern": f"^[ -~]{{1,{MAX_READER}}}$"},
+}
+"""What a parameter must look like; any other one is text without control characters."""
 _READER = "/v1/runs/{run_id}/readers/{reader}"
 
 
@@ -87,6 +103,8 @@ OPERATIONS: tuple[Operation, ...] = (
         (400, *_AUTH, 404),
         headers=("Last-Event-ID",),
         query=("after", "limit"),
+        largest=1_000,
+        stream="text/event-stream",
     ),
     _command("cancel", "End a run; its workflow rolls back", b.ReasonBody),
     _command("terminate", "End a run at once; nothing is rolled back", b.ReasonBody),
@@ -115,6 +133,7 @@ OPERATIONS: tuple[Operation, ...] = (
         {200: (m.AuditPage,)},
         (400, *_AUTH),
         query=("run", "action", "user", "limit", "cursor"),
+        stream=LINES,
     ),
     Operation(
         "post",
@@ -205,6 +224,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         str(status): _answer(models, operation.media_type)
         for status, models in operation.answers.items()
     }
+    if operation.stream is not None:
+        answers["200"]["content"][operation.stream] = {"schema": {"type": "string"}}
     for status in operation.problems:
         answers[str(status)] = _answer((m.Problem,), "application/problem+json")
     described: dict[str, Any] = {
@@ -234,12 +255,25 @@ def _answer(models: tuple[type[BaseModel], ...], media_type: str) -> dict[str, A
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     segments = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    text = {"type": "string"}
-    return [
-        *({"name": name, "in": "path", "required": True, "schema": text} for name in segments),
-        *({"name": name, "in": "header", "schema": text} for name in operation.headers),
-        *({"name": name, "in": "query", "schema": text} for name in operation.query),
+    schemas = {**_PARAMETERS, "limit": _whole_number(operation.largest)}
+    placed = [
+        *((name, "path") for name in segments),
+        *((name, "header") for name in operation.headers),
+        *((name, "query") for name in operation.query),
     ]
+    return [
+        {
+            "name": name,
+            "in": place,
+            **({"required": True} if place == "path" else {}),
+            "schema": schemas.get(name, _VISIBLE),
+        }
+        for name, place in placed
+    ]
+
+
+def _whole_number(largest: int) -> Mapping[str, Any]:
+    return {"type": "integer", "minimum": 1, "maximum": largest}
 
 
 class OpenApi:
