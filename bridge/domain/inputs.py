@@ -9,16 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from jsonschema_rs import Draft7Validator, FancyRegexOptions, ValidationError, ValidationErrorKind
+from jsonschema_rs import Draft7Validator, ValidationError, ValidationErrorKind
 
 from bridge.domain.errors import FieldError, InputInvalid
+from bridge.domain.json_schema import compile_schema
 
 BRACES_ALLOWED = "x-bridge-allow-braces"
 """Set to true on a string schema to accept single braces in it (free text)."""
 
 _MAX_DEPTH = 16
+_MAX_NAME = 200
+_MAX_ERRORS = 50
+_MAX_MESSAGE = 300
 _TAGS = re.compile(r"\{\{|\}\}|\$\(")
 # Controls but tab and newline, DEL and C1, bidirectional overrides, lone surrogates, plane 14.
 _CONTROLS = re.compile(
@@ -43,6 +48,13 @@ def forbidden_text(text: str, *, braces: bool = False) -> str | None:
     return None
 
 
+def _forbidden_name(name: str) -> str | None:
+    """Why a field must not be called *name*, or None if it may."""
+    if len(name) > _MAX_NAME:
+        return f"is longer than {_MAX_NAME} characters"
+    return forbidden_text(name)
+
+
 @dataclass(frozen=True, slots=True)
 class InputSchema:
     """A compiled draft-07 schema of an action's input."""
@@ -55,17 +67,9 @@ class InputSchema:
         """Compile *schema*.
 
         Raises:
-            ValueError: It is not a valid draft-07 schema, or a pattern is not an ECMA one.
+            ValueError: See :func:`compile_schema`.
         """
-        try:
-            # The backtracking limit bounds what a value can cost against a bad pattern.
-            validator = Draft7Validator(
-                dict(schema), pattern_options=FancyRegexOptions(backtrack_limit=100_000)
-            )
-        except ValidationError as error:
-            where = "/".join(str(part) for part in error.instance_path)
-            raise ValueError(f"{where}: {error.message}") from error
-        return cls(schema=schema, validator=validator)
+        return cls(schema=schema, validator=compile_schema(schema))
 
     def check(self, value: Any) -> dict[str, Any]:
         """The input with defaults applied.
@@ -75,13 +79,12 @@ class InputSchema:
         """
         if not isinstance(value, Mapping):
             raise InputInvalid(errors=(FieldError("", "must be an object"),))
-        shape = tuple(_hostile(value, self.schema, "", 0))
+        shape = tuple(islice(_hostile(value, self.schema, "", 0), _MAX_ERRORS))
         if shape:
             raise _invalid(shape)
         filled: dict[str, Any] = with_defaults(value, self.schema)
-        errors = tuple(
-            found for error in self.validator.iter_errors(filled) for found in _field_errors(error)
-        )
+        found = (each for error in self.validator.iter_errors(filled) for each in _told(error))
+        errors = tuple(islice(found, _MAX_ERRORS))
         if errors:
             raise _invalid(errors)
         return filled
@@ -118,7 +121,7 @@ def _pointer(*segments: object) -> str:
     return "".join(f"/{segment}" for segment in escaped)
 
 
-def _field_errors(error: ValidationError) -> Iterator[FieldError]:
+def _told(error: ValidationError) -> Iterator[FieldError]:
     path = tuple(error.instance_path)
     match error.kind:
         case ValidationErrorKind.Required(property=name):
@@ -127,7 +130,15 @@ def _field_errors(error: ValidationError) -> Iterator[FieldError]:
             for name in names:
                 yield FieldError(_pointer(*path, name), "is not a field of this action")
         case _:
-            yield FieldError(_pointer(*path), error.message)
+            yield FieldError(_pointer(*path), _shortened(error.message))
+
+
+def _shortened(message: str) -> str:
+    """The message, which repeats the value, without the middle of it."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    half = _MAX_MESSAGE // 2
+    return f"{message[:half]} … {message[-half:]}"
 
 
 def _hostile(
@@ -144,7 +155,7 @@ def _hostile(
         case Mapping():
             properties = schema.get("properties", {})
             for name, item in value.items():
-                reason = forbidden_text(str(name))
+                reason = _forbidden_name(str(name))
                 if reason is not None:
                     yield FieldError(pointer, f"has a name that {reason}")
                     continue

@@ -172,3 +172,30 @@ def test_a_condition_is_asked_without_errors():
 
     assert schema.matches({"size": "large"})
     assert not schema.matches({"size": "small"})
+
+
+def test_a_refusal_does_not_repeat_a_long_value():
+    """The answer to a huge value is short."""
+    schema = {"properties": {"x": {"type": "string", "maxLength": 3}}}
+
+    errors = refused({"x": "a" * 50_000 + "end"}, schema)
+
+    assert len(errors["/x"]) < 320
+    assert errors["/x"].startswith('"aaa')
+    assert errors["/x"].endswith('aend" is longer than 3 characters')
+
+
+def test_a_refusal_names_no_more_fields_than_somebody_reads():
+    """Ten thousand wrong fields are not ten thousand sentences."""
+    closed = {"properties": {"a": {}}, "additionalProperties": False}
+
+    assert len(refused({f"n{number}": 1 for number in range(10_000)}, closed)) == 50
+    assert len(refused({f"n{number}": "{{" for number in range(10_000)})) == 50
+
+
+def test_the_name_of_a_field_has_an_end():
+    """A name of any length is not compared with patterns, nor repeated in the answer."""
+    assert refused({"name": "a", "size": "small", "any": {"n" * 201: 1}}) == {
+        "/any": "has a name that is longer than 200 characters"
+    }
+    assert InputSchema.compile(SCHEMA).check({"name": "a", "size": "small", "any": {"n" * 200: 1}})
