@@ -32,6 +32,7 @@ from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
+from bridge.identity import authenticator_of
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
@@ -53,7 +54,6 @@ from bridge.services.tasks import Tasks
 from bridge.settings import Settings
 from bridge.telemetry import RunLog
 from bridge.web.app import Parts, create_app
-from bridge.web.auth import Authenticator
 
 _log = logging.getLogger(__name__)
 
@@ -341,18 +341,6 @@ class Bridge:
 
     def _workflow_url(self, run: Run) -> str | None:
         return self._adapters.engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
-
-
-def authenticator_of(settings: Settings, keys: KeySource | None) -> Authenticator:
-    """The verifiers that the settings ask for."""
-    return Authenticator(
-        demo=settings.demo,
-        service_tokens=settings.service_tokens(),
-        platform_token=_secret(settings.platform_api_token),
-        keys=keys,
-        plugin_id=settings.plugin_id,
-        trusted_plugins=settings.trusted_plugins,
-    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -13,7 +13,12 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bridge.domain.credentials import bearer_digests, keys, token_digests
+from bridge.domain.credentials import named as named_secrets
+from bridge.domain.entities import EntityRef
 from bridge.domain.errors import SettingsInvalid
+
+_LISTS = ("trusted_plugins", "admins")
 
 
 def _split(text: object) -> object:
@@ -22,6 +27,12 @@ def _split(text: object) -> object:
         if isinstance(text, str)
         else text
     )
+
+
+def _full_ref(text: str) -> str:
+    """A reference to a user or group as callers have them; anything else as it is."""
+    kind = text.partition(":")[0].lower()
+    return str(EntityRef.parse(text)).lower() if kind in {"user", "group"} else text
 
 
 class Settings(BaseSettings):
@@ -150,9 +161,44 @@ class Settings(BaseSettings):
         default=("scaffolder",),
         description="Backstage plugins whose tokens are accepted, separated by commas.",
     )
+    backstage_issuer: str | None = Field(
+        default=None,
+        description="Issuer of Backstage's user tokens; default BACKSTAGE_URL/api/auth. It is "
+        "what Backstage calls itself (backend.baseUrl), not how the bridge reaches it.",
+    )
+    backstage_user_tokens: bool = Field(
+        default=True, description="Accept the tokens of Backstage's users, not only its plugins'."
+    )
+
+    # --- who else is let in
     tokens: SecretStr | None = Field(
         default=None,
-        description="Static service tokens, NAME=TOKEN separated by commas; 24 characters or more.",
+        description="Static service tokens, NAME=TOKEN or NAME=sha256:HEX, separated by commas; "
+        "24 characters or more.",
+    )
+    tokens_file: Path | None = Field(
+        default=None, description="File with more of them, read again when it changes."
+    )
+    platform_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret of HS256 platform tokens, 32 bytes or more; several, separated by "
+        "blanks, while one replaces another.",
+    )
+    platform_secret_file: Path | None = Field(
+        default=None, description="File with more of them, read again when it changes."
+    )
+    platform_issuer: str = Field(
+        default="platform-api", min_length=1, description="Issuer that platform tokens must carry."
+    )
+    platform_audience: str = Field(
+        default="platform-users",
+        min_length=1,
+        description="Audience that platform tokens must carry.",
+    )
+    admins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Who has the role platform:admin: subjects (service:ci) and entity refs "
+        "(user:default/ann, group:default/platform), separated by commas.",
     )
 
     # --- catalog entities and the Platform API
@@ -165,6 +211,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BRIDGE_PLATFORM_API_TOKEN", "PLATFORM_API_TOKEN"),
         description="Bearer token that workflows use at POST /api/v1/namespaces; "
         "PLATFORM_API_TOKEN is read too.",
+    )
+    platform_api_token_file: Path | None = Field(
+        default=None, description="File with that token, read again when it changes."
     )
     platform_action: str = Field(
         default="namespace:create",
@@ -179,9 +228,12 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, values: object) -> object:
-        if isinstance(values, dict) and "trusted_plugins" in values:
-            return {**values, "trusted_plugins": _split(values["trusted_plugins"])}
-        return values
+        if not isinstance(values, dict):
+            return values
+        given = {name: _split(values[name]) for name in _LISTS if name in values}
+        if isinstance(admins := given.get("admins"), tuple):
+            given["admins"] = tuple(_full_ref(admin) for admin in admins)
+        return {**values, **given}
 
     @model_validator(mode="after")
     def _may_start(self) -> Self:
@@ -189,24 +241,42 @@ class Settings(BaseSettings):
             raise SettingsInvalid(
                 f"BRIDGE_DEMO accepts everyone, so it needs a loopback BRIDGE_HOST, not {self.host}"
             )
-        if not self.demo and not self.service_tokens() and not self.backstage_url:
+        if not self.demo and not self._verifies():
             raise SettingsInvalid(
-                "Nobody could be let in: set BRIDGE_BACKSTAGE_URL (its plugin tokens are then "
-                "verified) or BRIDGE_TOKENS, or BRIDGE_DEMO=true on loopback"
+                "Nobody could be let in: set BRIDGE_BACKSTAGE_URL (its tokens are then verified), "
+                "BRIDGE_TOKENS or BRIDGE_PLATFORM_SECRET, or BRIDGE_DEMO=true on loopback"
             )
+        if not self.demo:
+            self._expect_strong_secrets()
+        for admin in self.admins:
+            if ":" not in admin:
+                raise SettingsInvalid(
+                    f"BRIDGE_ADMINS: {admin!r} is no subject of one caller and no entity ref"
+                )
         if self.keep_runs_days < self.keep_events_days:
             raise SettingsInvalid("BRIDGE_KEEP_RUNS_DAYS must not be below BRIDGE_KEEP_EVENTS_DAYS")
-        for name, token in self.service_tokens().items():
-            if len(token) < 24:  # noqa: PLR2004 - stated in the description
-                raise SettingsInvalid(f"The token of {name!r} in BRIDGE_TOKENS is too short")
         return self
 
-    def service_tokens(self) -> dict[str, str]:
-        """Static tokens by the name of their holder."""
-        if self.tokens is None:
-            return {}
-        pairs = (pair.partition("=") for pair in self.tokens.get_secret_value().split(","))
-        return {name.strip(): token.strip() for name, _, token in pairs if name.strip()}
+    def _verifies(self) -> bool:
+        """Whether there is anything that could prove who somebody is."""
+        named = self.tokens is not None and named_secrets(_text(self.tokens), of="BRIDGE_TOKENS")
+        given = (self.backstage_url, self.tokens_file, self.platform_secret)
+        return bool(named or any(given) or self.platform_secret_file)
+
+    def _expect_strong_secrets(self) -> None:
+        if self.tokens is not None:
+            token_digests(_text(self.tokens), of="BRIDGE_TOKENS", strict=True)
+        if self.platform_api_token is not None:
+            bearer_digests(_text(self.platform_api_token), of="PLATFORM_API_TOKEN", strict=True)
+        if self.platform_secret is not None:
+            keys(_text(self.platform_secret), of="BRIDGE_PLATFORM_SECRET", strict=True)
+
+    @property
+    def user_issuer(self) -> str | None:
+        """What tokens of Backstage's users must be from; None if none are accepted."""
+        if not self.backstage_url or not self.backstage_user_tokens:
+            return None
+        return self.backstage_issuer or f"{self.backstage_url.rstrip('/')}/api/auth"
 
     def postgres(self) -> str | None:
         """The address of the PostgreSQL store, if that is the store.
@@ -232,9 +302,13 @@ class Settings(BaseSettings):
     @property
     def platform_callback(self) -> str:
         """Where workflows report a namespace; empty if they must not."""
-        if self.platform_api_token is None:
+        if self.platform_api_token is None and self.platform_api_token_file is None:
             return ""
         return f"{(self.callback_url or self.url).rstrip('/')}/api/v1/namespaces"
+
+
+def _text(secret: SecretStr) -> str:
+    return secret.get_secret_value()
 
 
 def is_loopback(host: str) -> bool:

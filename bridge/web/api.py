@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from bridge.domain.callers import Caller
 from bridge.domain.commands import Command
 from bridge.domain.errors import RequestInvalid
 from bridge.domain.runs import Run, RunContext, RunStatus
@@ -18,7 +19,6 @@ from bridge.services.actions import Actions
 from bridge.services.runs import Request, Runs
 from bridge.web.addresses import run_address
 from bridge.web.answers import read_body, tagged_json
-from bridge.web.auth import Caller
 from bridge.web.bodies import RunRequest
 from bridge.web.models import PreviewView
 from bridge.web.queries import path_text, text, whole_number

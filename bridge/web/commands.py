@@ -12,13 +12,13 @@ from typing import Any, Literal, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from bridge.domain.callers import Caller
 from bridge.domain.commands import Verb
 from bridge.domain.runs import Run
 from bridge.services.control import Actor, Control, Wish
 from bridge.web.addresses import run_address
 from bridge.web.answers import read_body
 from bridge.web.api import CommandsOf, UrlOf
-from bridge.web.auth import Caller
 from bridge.web.bodies import ApprovalBody, ReasonBody, RetryBody
 from bridge.web.queries import path_text
 from bridge.web.views import run_view

@@ -9,12 +9,12 @@ from __future__ import annotations
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from bridge.domain.callers import Caller
 from bridge.ports import Clock, RunFilter, RunStore
 from bridge.services.runs import Request, Runs
 from bridge.web.addresses import request_address
 from bridge.web.answers import read_body
 from bridge.web.api import UrlOf
-from bridge.web.auth import Caller
 from bridge.web.bodies import NamespaceRecord
 from bridge.web.models import NamespacePage
 from bridge.web.platform_views import NamespaceRequest, request_view, workflow_view

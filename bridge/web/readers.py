@@ -9,10 +9,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from bridge.domain.callers import Caller
 from bridge.domain.errors import RequestInvalid
 from bridge.services.runs import Runs
 from bridge.web.answers import read_body
-from bridge.web.auth import Caller
 from bridge.web.bodies import ReaderBody
 from bridge.web.models import ReaderView
 from bridge.web.queries import path_text

@@ -29,7 +29,6 @@ def test_defaults_serve_on_loopback_only(monkeypatch: pytest.MonkeyPatch):
     settings = read(monkeypatch)
     assert is_loopback(settings.host)
     assert settings.url == "http://127.0.0.1:8080"
-    assert settings.service_tokens() == {"ci": TOKEN}
     assert settings.argo_url == "http://127.0.0.1:2746"
 
 
@@ -70,13 +69,13 @@ def test_trusted_plugins_are_a_list_of_names(monkeypatch: pytest.MonkeyPatch):
     [
         ({}, ""),
         ({"BRIDGE_CALLBACK_URL": "http://bridge"}, ""),
-        ({"PLATFORM_API_TOKEN": "p"}, "http://127.0.0.1:8080/api/v1/namespaces"),
+        ({"PLATFORM_API_TOKEN": TOKEN}, "http://127.0.0.1:8080/api/v1/namespaces"),
         (
-            {"PLATFORM_API_TOKEN": "p", "BRIDGE_PUBLIC_URL": "https://bridge.example/"},
+            {"PLATFORM_API_TOKEN": TOKEN, "BRIDGE_PUBLIC_URL": "https://bridge.example/"},
             "https://bridge.example/api/v1/namespaces",
         ),
         (
-            {"BRIDGE_PLATFORM_API_TOKEN": "p", "BRIDGE_CALLBACK_URL": "http://bridge.ns:8080/"},
+            {"BRIDGE_PLATFORM_API_TOKEN": TOKEN, "BRIDGE_CALLBACK_URL": "http://bridge.ns:8080/"},
             "http://bridge.ns:8080/api/v1/namespaces",
         ),
     ],

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from starlette.routing import Route
 
-from bridge.bootstrap import authenticator_of
 from bridge.domain.errors import IssuerUnavailable, SettingsInvalid, Unauthenticated
+from bridge.identity import authenticator_of
 from bridge.ports import KeySource
 from bridge.settings import Settings
 from bridge.web.auth import OPEN_PREFIX, OPEN_ROUTES, PLATFORM_ROUTES, is_open
@@ -208,8 +208,8 @@ async def test_a_bridge_of_a_backstage_takes_its_plugin_tokens():
         ({"demo": True, "host": "10.0.0.1"}, "loopback"),
         ({"demo": True, "host": "::"}, "loopback"),
         ({}, "Nobody could be let in"),
-        ({"tokens": "ci=short"}, "The token of 'ci' in BRIDGE_TOKENS is too short"),
-        ({"tokens": "ci"}, "too short"),
+        ({"tokens": "ci=short"}, "The token of 'ci' in BRIDGE_TOKENS is too short: it takes 24"),
+        ({"tokens": "ci"}, "Entry 1 of BRIDGE_TOKENS is not NAME=SECRET"),
         ({"tokens": ""}, "Nobody could be let in"),
         ({"tokens": " , "}, "Nobody could be let in"),
         ({"backstage_url": ""}, "Nobody could be let in"),

@@ -17,13 +17,13 @@ THEIRS = {
     "ARGO_WORKFLOWS_URL": "http://argo-workflows-server.argo-workflows:2746",
     "ARGO_NAMESPACE": "workflows",
     "ARGO_TIMEOUT": "1500",
-    "PLATFORM_API_TOKEN": "token-of-the-cluster",
+    "PLATFORM_API_TOKEN": "token-of-the-cluster-itself",
 }
 OURS = {
     "ARGO_WORKFLOWS_URL": ("BRIDGE_ARGO_URL", "http://argo.example:2746"),
     "ARGO_NAMESPACE": ("BRIDGE_ARGO_NAMESPACE", "own"),
     "ARGO_TIMEOUT": ("BRIDGE_ARGO_TIMEOUT", "700"),
-    "PLATFORM_API_TOKEN": ("BRIDGE_PLATFORM_API_TOKEN", "token-of-the-bridge"),
+    "PLATFORM_API_TOKEN": ("BRIDGE_PLATFORM_API_TOKEN", "token-of-the-bridge-itself"),
 }
 
 

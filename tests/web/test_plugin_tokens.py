@@ -11,8 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
+from bridge.domain.callers import Caller
 from bridge.domain.errors import Unauthenticated
-from bridge.web.auth import Authenticator, Caller
+from bridge.web.auth import Authenticator, Verifiers
+from bridge.web.verifiers.backstage import BackstageTokens
 from tests.web.tokens import (
     PLUGIN_KEYS,
     PLUGIN_TYPE,
@@ -31,14 +33,11 @@ Forgery = Callable[[Backstage], str]
 def authenticator(backstage: Backstage, **changed: Any) -> Authenticator:
     """An authenticator that trusts the scaffolder of *backstage*."""
     plain: dict[str, Any] = {
-        "demo": False,
-        "service_tokens": {},
-        "platform_token": None,
-        "keys": backstage,
         "plugin_id": "argo-bridge",
         "trusted_plugins": ("scaffolder",),
+        "user_issuer": None,
     }
-    return Authenticator(**{**plain, **changed})
+    return Authenticator(Verifiers(signed=[BackstageTokens(backstage, **{**plain, **changed})]))
 
 
 async def identify(backstage: Backstage, token: str, **changed: Any) -> Caller:

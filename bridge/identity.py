@@ -1,0 +1,85 @@
+"""Which proofs of identity count: from the settings to the authenticator.
+
+Knows settings, secrets and verifiers, and joins them. A part of the composition root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+from bridge.adapters.secrets import SecretFile
+from bridge.domain.credentials import PUBLISHED_SECRET, bearer_digests, keys, token_digests
+from bridge.ports import KeySource
+from bridge.settings import Settings
+from bridge.web.auth import Authenticator, Verifiers
+from bridge.web.verifiers.backstage import BackstageTokens
+from bridge.web.verifiers.platform import PlatformTokens
+from bridge.web.verifiers.signed import TokenVerifier
+
+T = TypeVar("T")
+
+
+def authenticator_of(settings: Settings, keys_of_backstage: KeySource | None) -> Authenticator:
+    """The verifiers that the settings ask for.
+
+    Raises:
+        SettingsInvalid: A file of secrets cannot be used.
+    """
+    strict = not settings.demo
+    verifiers = Verifiers(
+        services=_rotating(
+            settings.tokens,
+            settings.tokens_file,
+            parse=partial(token_digests, of="BRIDGE_TOKENS", strict=strict),
+        ),
+        callback=_rotating(
+            settings.platform_api_token,
+            settings.platform_api_token_file,
+            parse=partial(bearer_digests, of="PLATFORM_API_TOKEN", strict=strict),
+        ),
+        signed=tuple(_signed(settings, keys_of_backstage)),
+        guest=settings.demo,
+        strangers=settings.demo and keys_of_backstage is None,
+    )
+    return Authenticator(verifiers, admins=frozenset(settings.admins))
+
+
+def _signed(settings: Settings, keys_of_backstage: KeySource | None) -> Iterable[TokenVerifier]:
+    if keys_of_backstage is not None:
+        yield BackstageTokens(
+            keys_of_backstage,
+            plugin_id=settings.plugin_id,
+            trusted_plugins=settings.trusted_plugins,
+            user_issuer=settings.user_issuer,
+        )
+    secrets = _rotating(
+        settings.platform_secret,
+        settings.platform_secret_file,
+        parse=partial(keys, of="BRIDGE_PLATFORM_SECRET", strict=not settings.demo),
+    )
+    if settings.demo and not secrets():
+        secrets = _published
+    if secrets():
+        yield PlatformTokens(
+            secrets, issuer=settings.platform_issuer, audience=settings.platform_audience
+        )
+
+
+def _published() -> tuple[bytes, ...]:
+    return (PUBLISHED_SECRET,)
+
+
+def _rotating(
+    value: SecretStr | None, file: Path | None, *, parse: Callable[[str], tuple[T, ...]]
+) -> Callable[[], tuple[T, ...]]:
+    """What a secret and its file say together: the value once, the file whenever it changes."""
+    fixed = parse(value.get_secret_value()) if value is not None else ()
+    if file is None:
+        return lambda: fixed
+    changing = SecretFile(file, parse=parse)
+    return lambda: fixed + changing()

@@ -1,0 +1,1 @@
+"""One module for each kind of proof that a caller can bring."""
