@@ -19,6 +19,7 @@ from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.events import Event, EventDraft
 from bridge.domain.logs import PodLine
+from bridge.domain.policy import Scope
 from bridge.domain.runs import Acceptance, NewRun, Run, RunChanges, RunStatus
 from bridge.domain.workflows import Snapshot
 
@@ -90,18 +91,23 @@ class Commanded:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list; ``before`` is the id after which (backwards) the page starts."""
+    """Which runs to list; ``before`` is the id after which (backwards) the page starts.
+
+    Only runs within ``scope``; None is for the bridge itself, which lists all.
+    """
 
     status: RunStatus | None = None
     action: str | None = None
     before: str | None = None
     limit: int = 50
+    scope: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which audit records to list, newest first; ``before`` is a number."""
 
+    tenant: str | None = None
     run_id: str | None = None
     action: str | None = None
     user: str | None = None
@@ -131,7 +137,7 @@ class RunStore(Protocol):
         """Insert the run and its first event, or find the one under its key, in one transaction.
 
         This replica owns a new run. An earlier attempt is told of it by ``superseded_by``. The
-        run of *audit* records is filled in; they are written with a new run only.
+        run and tenant of *audit* records are filled in; they are written with a new run only.
 
         Raises:
             IdempotencyKeyReused: The key was used with other input.

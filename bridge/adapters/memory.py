@@ -166,7 +166,7 @@ class MemoryStore:
         if entry.drops is not None:
             memory.entities.pop(entry.drops, None)
         for draft in entry.audit:
-            self._record(replace(draft, run_id=run_id), now)
+            self._record(replace(draft, run_id=run_id, tenant=after.tenant), now)
         self._tell_others(run_id)
         return Appended(run=after, events=events)
 
@@ -218,7 +218,8 @@ class MemoryStore:
         found = [
             run
             for run in self._memory.runs.values()
-            if chosen.status in {None, run.status}
+            if (chosen.scope is None or chosen.scope.holds(run))
+            and chosen.status in {None, run.status}
             and chosen.action in {None, run.action}
             and (chosen.before is None or run.id < chosen.before)
         ]
@@ -337,7 +338,8 @@ class MemoryStore:
         found = [
             record
             for record in reversed(self._memory.audit)
-            if chosen.run_id in {None, record.draft.run_id}
+            if chosen.tenant in {None, record.draft.tenant}
+            and chosen.run_id in {None, record.draft.run_id}
             and chosen.action in {None, record.draft.action}
             and chosen.user in {None, record.draft.user}
             and (chosen.before is None or record.number < chosen.before)

@@ -34,7 +34,17 @@ COMMAND_COLUMNS = (
     "outcome",
     "settled_at",
 )
-AUDIT_COLUMNS = ("time", "action", "caller", "user", "run_id", "reason", "outcome", "data")
+AUDIT_COLUMNS = (
+    "time",
+    "action",
+    "caller",
+    "user",
+    "run_id",
+    "reason",
+    "outcome",
+    "data",
+    "tenant",
+)
 ENTITY_COLUMNS = ("kind", "namespace", "name", "document", "run_id", "updated_at")
 
 _NAME = re.compile("[a-z_]+")
@@ -209,6 +219,7 @@ def audit_to_row(draft: AuditDraft, now: datetime) -> tuple[Any, ...]:
         draft.reason,
         draft.outcome,
         to_json(draft.data),
+        draft.tenant,
     )
 
 
@@ -222,6 +233,7 @@ def row_to_audit(row: Row) -> AuditRecord:
         reason=row["reason"],
         outcome=row["outcome"],
         data=json.loads(row["data"]),
+        tenant=row["tenant"],
     )
     return AuditRecord(row["number"], datetime.fromisoformat(row["time"]), draft)
 

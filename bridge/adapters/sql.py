@@ -32,6 +32,7 @@ from bridge.adapters.rows import (
     select,
     to_json,
 )
+from bridge.adapters.sql_lists import page_of_runs
 from bridge.adapters.sql_session import SELECT_RUN, Session
 from bridge.adapters.sql_writer import Writer
 from bridge.domain.audit import AuditDraft, AuditRecord
@@ -119,10 +120,8 @@ class SqlStore(ABC):
 
     async def runs(self, chosen: RunFilter) -> list[Run]:
         """See RunStore."""
-        wanted = {"status = ?": chosen.status, "action = ?": chosen.action, "id < ?": chosen.before}
-        where, values = _where(wanted)
-        sql = f"{SELECT_RUN}{where} ORDER BY id DESC LIMIT ?"
-        return [row_to_run(row) for row in await self._rows(sql, *values, chosen.limit)]
+        sql, values = page_of_runs(chosen)
+        return [row_to_run(row) for row in await self._rows(sql, *values)]
 
     async def events(self, run_id: str, *, after: int, limit: int) -> list[Event]:
         """See RunStore."""
@@ -198,6 +197,7 @@ class SqlStore(ABC):
         """See RunStore."""
         where, values = _where(
             {
+                "tenant = ?": chosen.tenant,
                 "run_id = ?": chosen.run_id,
                 "action = ?": chosen.action,
                 '"user" = ?': chosen.user,

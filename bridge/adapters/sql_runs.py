@@ -80,7 +80,7 @@ def accept(
         session.write_run(replace(latest, superseded_by=new.id), ["superseded_by"])
     event = Event(run.id, 1, new.created_at, first)
     session.change(_INSERT_EVENT, *event_to_row(event))
-    _keep_trail(run.id, audit, new.created_at, session)
+    _keep_trail(run, audit, new.created_at, session)
     return Acceptance(run=run, replayed=False)
 
 
@@ -125,7 +125,7 @@ def append(
         session.change_many(_INSERT_EVENT, [event_to_row(event) for event in events])
     _settle(run_id, entry, now, session)
     _change_entities(entry, now, session)
-    _keep_trail(run_id, entry.audit, now, session)
+    _keep_trail(after, entry.audit, now, session)
     return Appended(run=after, events=events)
 
 
@@ -158,9 +158,9 @@ def put_entity(entity: EntityDocument, now: datetime, session: Session) -> None:
     session.change(_PUT_ENTITY, *entity_to_row(entity, now))
 
 
-def _keep_trail(run_id: str, audit: Sequence[AuditDraft], now: datetime, session: Session) -> None:
+def _keep_trail(run: Run, audit: Sequence[AuditDraft], now: datetime, session: Session) -> None:
     for draft in audit:
-        keep_audit(replace(draft, run_id=run_id), now, session)
+        keep_audit(replace(draft, run_id=run.id, tenant=run.tenant), now, session)
 
 
 def keep_audit(draft: AuditDraft, now: datetime, session: Session) -> None:

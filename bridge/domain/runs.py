@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from bridge.domain.callers import DEFAULT_TENANT
 from bridge.domain.entities import digest
 from bridge.domain.errors import BridgeError, IdempotencyKeyReused, LeaseLost, LockHeld
 
@@ -109,6 +110,8 @@ class NewRun:
     target: str
     namespace: str
     created_at: datetime
+    tenant: str = DEFAULT_TENANT
+    team: str | None = None
     lock: str | None = None
     may_queue: bool = False
     """Whether it waits for its lock; otherwise a held lock refuses it."""
@@ -176,6 +179,9 @@ class Run:
     """The run whose workflow this attempt goes on with."""
     superseded_by: str | None = None
     """The next attempt under the same key."""
+    tenant: str = DEFAULT_TENANT
+    team: str | None = None
+    """Whom it belongs to, as a full entity ref in lower case."""
 
     @classmethod
     def accepted(
@@ -206,6 +212,8 @@ class Run:
             holds_lock=holds_lock,
             owner=owner,
             takes_over=before.id if before else None,
+            tenant=new.tenant,
+            team=new.team,
         )
 
     @property
