@@ -12,7 +12,7 @@ NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos audit lock chromium postgres coverage clean
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz audit lock chromium postgres coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -129,6 +129,9 @@ bench: .venv/.dev postgres ## measurements, each beside its target
 
 chaos: .venv/.dev postgres ## kill replicas at random points; SEED= replays, KILLS= how many, STORE= which
 	@.venv/bin/python -m tests.crash
+
+fuzz: .venv/.dev ## requests drawn from the OpenAPI document; REQUESTS= how many, SEED= draws the same again
+	@.venv/bin/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
 audit: .venv/.dev $(AUDIT)/tools/.installed ## known vulnerabilities, and CycloneDX bills of materials; STRICT=1 also fails on what cannot be looked up
 	@.venv/bin/python -m tests.supply --tools $(AUDIT)/tools/bin --out $(AUDIT) $(if $(STRICT),--strict)
