@@ -82,6 +82,7 @@ async def platform(folder: Path, **changed: str) -> AsyncIterator[Platform]:
         environment = {
             "BRIDGE_DEMO": "true",
             "BRIDGE_TOKENS": "",
+            "BRIDGE_PLATFORM_SECRET": "change-me-in-production",
             "BRIDGE_PORT": str(PORT),
             "BRIDGE_ACTIONS": str(ACTIONS),
             "BRIDGE_ARGO_URL": "",
@@ -145,7 +146,9 @@ async def test_the_script_reports_success(tmp_path: Path):
     assert output.rstrip().endswith("Workflow completed successfully!")
     assert rig.namespaces()[name]["platform.io/team"] == "platform"
     assert reported == [(name, request_id)]
-    assert [(item["requestId"], item["status"]) for item in shown] == [(request_id, "completed")]
+    (workflow,) = shown
+    assert (workflow["requestId"], workflow["status"]) == (request_id, "completed")
+    assert workflow["requestedBy"] == "user:default/test-argo-user"  # by the script's own token
 
 
 async def test_the_script_reports_a_failure_with_its_reason(tmp_path: Path):
