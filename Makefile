@@ -34,6 +34,10 @@ help: ## this list
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.demo
 
+tests/seed/node_modules/.installed: tests/seed/package-lock.json | .venv/.demo
+	@cd tests/seed && $(NPM_CI)
+	@touch $@
+
 $(AUDIT)/tools/.installed: requirements/audit.txt
 	@echo "· installing the tools of the audit, apart from the bridge's own packages"
 	@$(PYTHON) -m venv $(AUDIT)/tools
@@ -89,7 +93,7 @@ demo-stop: ## stop what `make demo` left running
 	@.venv/bin/python $(EXAMPLE)/demo.py --stop
 
 # --- tests ---------------------------------------------------------------------------------------
-test: .venv/.dev chromium postgres test-ts $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
+test: .venv/.dev chromium postgres test-ts tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
 	@rm -f .coverage .coverage.*
 	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e"
 	@.venv/bin/python -m coverage run -m pytest -q -m e2e
@@ -106,7 +110,7 @@ test-fast: .venv/.dev postgres ## Python without Backstage and the browser
 test-ts: postgres $(MODULE)/dist/.built ## the scaffolder module
 	@cd $(MODULE) && npm run --silent test
 
-test-e2e: .venv/.dev chromium $(EXAMPLE)/packages/app/dist/.built ## the real Backstage and the browser
+test-e2e: .venv/.dev chromium tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## the real Backstage and the browser
 	@.venv/bin/python -m pytest -q -m e2e
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -144,4 +148,4 @@ lock: ## compile requirements/*.txt again, without addresses
 	@rm -rf .venv-lock
 
 clean: ## remove everything that make installed or built
-	@rm -rf .venv .run $(MODULE)/node_modules $(MODULE)/dist $(EXAMPLE)/node_modules $(EXAMPLE)/packages/app/dist
+	@rm -rf .venv .run $(MODULE)/node_modules $(MODULE)/dist tests/seed/node_modules $(EXAMPLE)/node_modules $(EXAMPLE)/packages/app/dist
