@@ -202,7 +202,7 @@ class MemoryStore:
     def _run(self, run_id: str) -> Run:
         run = self._memory.runs.get(run_id)
         if run is None:
-            raise RunUnknown(f"There is no run {run_id!r}.")
+            raise RunUnknown.of(run_id)
         return run
 
     def _open(self) -> list[Run]:

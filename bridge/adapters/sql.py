@@ -115,7 +115,7 @@ class SqlStore(ABC):
         """See RunStore."""
         row = await self._row(f"{SELECT_RUN} WHERE id = ?", run_id)
         if row is None:
-            raise _unknown(run_id)
+            raise RunUnknown.of(run_id)
         return row_to_run(row)
 
     async def runs(self, chosen: RunFilter) -> list[Run]:
@@ -175,7 +175,7 @@ class SqlStore(ABC):
         )
         row = await self._row(sql, reader, run_id)
         if row is None:
-            raise _unknown(run_id)
+            raise RunUnknown.of(run_id)
         return int(row["seq"])
 
     async def prune_events(self, *, finished_before: datetime, limit: int) -> int:
@@ -289,7 +289,3 @@ def _where(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
     given = {clause: value for clause, value in wanted.items() if value is not None}
     values = [value if isinstance(value, int) else str(value) for value in given.values()]
     return (f" WHERE {' AND '.join(given)}" if given else ""), values
-
-
-def _unknown(run_id: str) -> RunUnknown:
-    return RunUnknown(f"There is no run {run_id!r}.")

@@ -95,7 +95,7 @@ class Session(ABC):
         if run is None:
             row = self.row(f"{SELECT_RUN} WHERE id = ?{self.dialect.lock}", run_id)
             if row is None:
-                raise RunUnknown(f"There is no run {run_id!r}.")
+                raise RunUnknown.of(run_id)
             run = row_to_run(row)
         return run
 

@@ -90,9 +90,14 @@ class ActionUnknown(BridgeError):
 
 
 class RunUnknown(BridgeError):
-    """No run has this id."""
+    """No run has this id, or none that the caller may see."""
 
     code, status, title = "run_unknown", 404, "There is no such run"
+
+    @classmethod
+    def of(cls, run_id: str) -> RunUnknown:
+        """In the same words for a run that is not there and for one that may not be seen."""
+        return cls(f"There is no run {run_id!r}.")
 
 
 class EntityUnknown(BridgeError):

@@ -49,6 +49,9 @@ class Relation(StrEnum):
     ADMIN = "an admin of the action"
 
 
+_BY_GROUP = frozenset({Relation.INVITED, Relation.MEMBER, Relation.APPROVER, Relation.ADMIN})
+
+
 @dataclass(frozen=True, slots=True)
 class Clause:
     """One condition of a permission: to be one of these; else a sentence that says what to do."""
@@ -170,6 +173,15 @@ def relations(caller: Caller, matter: Matter) -> frozenset[Relation]:
         Relation.ADMIN: administers(caller, matter.action),
     }
     return frozenset(relation for relation, so in holds.items() if so)
+
+
+def is_final(permission: Permission, caller: Caller, matter: Matter) -> bool:
+    """Whether a refusal stands, whatever groups the caller turns out to be in."""
+    have = relations(caller, matter)
+    unmet = [clause for clause in RULES[permission] if not have & clause.anyone]
+    return caller.tenant != matter.tenant or any(
+        clause.anyone.isdisjoint(_BY_GROUP) for clause in unmet
+    )
 
 
 def refusal(permission: Permission, caller: Caller, matter: Matter) -> str | None:
