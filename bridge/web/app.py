@@ -21,6 +21,7 @@ from bridge.domain.errors import BridgeError, Draining
 from bridge.ports import Clock, RunStore
 from bridge.services.actions import Actions
 from bridge.services.control import Control
+from bridge.services.namespaces import Namespaces
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams
 from bridge.web.answers import on_bridge_error, on_crash, on_http_exception
@@ -83,7 +84,9 @@ def routes(parts: Parts) -> list[Route]:
         url_of=parts.url_of,
         max_body=parts.max_body,
     )
-    namespaces = NamespacesApi(store=parts.store, clock=parts.clock, max_body=parts.max_body)
+    namespaces = NamespacesApi(
+        namespaces=Namespaces(store=parts.store, clock=parts.clock), max_body=parts.max_body
+    )
     health = HealthApi(
         store=parts.store,
         actions=parts.actions,

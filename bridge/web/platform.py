@@ -10,11 +10,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from bridge.domain.callers import Caller
-from bridge.ports import Clock, RunFilter, RunStore
+from bridge.domain.errors import Forbidden
+from bridge.ports import RunFilter
+from bridge.services.namespaces import Namespaces
 from bridge.services.runs import Request, Runs
 from bridge.web.addresses import request_address
 from bridge.web.answers import read_body
 from bridge.web.api import UrlOf
+from bridge.web.auth import PLATFORM_CALLER
 from bridge.web.bodies import NamespaceRecord
 from bridge.web.models import NamespacePage
 from bridge.web.platform_views import NamespaceRequest, request_view, workflow_view
@@ -72,20 +75,23 @@ class NamespaceRequestsApi:
 class NamespacesApi:
     """``/api/v1/namespaces``: what workflows reported when a namespace was ready."""
 
-    def __init__(self, *, store: RunStore, clock: Clock, max_body: int) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, *, namespaces: Namespaces, max_body: int) -> None:
+        self._namespaces = namespaces
         self._max_body = max_body
 
     async def report(self, request: HttpRequest) -> Response:
-        """Insert or replace a record; a retried report is harmless."""
+        """Insert or replace a record; only workflows know when a namespace is ready."""
+        caller: Caller = request.state.caller
+        if caller.subject != PLATFORM_CALLER:
+            raise Forbidden("Namespaces are reported by workflows, with the PLATFORM_API_TOKEN.")
         record = await read_body(request, NamespaceRecord, limit=self._max_body)
         body = record.model_dump(by_alias=True)
-        await self._store.put_namespace(record.name, record=body, now=self._clock.now())
+        await self._namespaces.report(record.name, body, run_id=record.request_id)
         return JSONResponse(body)
 
     async def every(self, request: HttpRequest) -> Response:
-        """All records."""
-        del request
-        page = NamespacePage.model_validate({"namespaces": await self._store.namespaces()})
+        """All records of the caller's tenant."""
+        caller: Caller = request.state.caller
+        records = await self._namespaces.of(caller.tenant)
+        page = NamespacePage.model_validate({"namespaces": records})
         return JSONResponse(page.model_dump(by_alias=True))

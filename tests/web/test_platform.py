@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import jwt
 import pytest
 
 from bridge.domain.runs import RunChanges, RunError, RunStatus
@@ -253,6 +255,33 @@ async def test_a_workflow_may_report_with_curl(rig: Rig):
     listed = (await rig.http.get("/api/v1/namespaces", headers=PLATFORM)).json()["namespaces"]
     assert answer.status_code == 200
     assert [(item["name"], item["status"]) for item in listed] == [("team-frontend-dev", "active")]
+
+
+async def test_only_a_workflow_reports_a_namespace(rig: Rig):
+    """Nobody can make the platform believe in a namespace that no workflow made."""
+    body = {"name": "team-a-dev", "status": "active"}
+    refused = await rig.http.post("/api/v1/namespaces", json=body)
+    listed = (await rig.http.get("/api/v1/namespaces")).json()
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert "PLATFORM_API_TOKEN" in refused.json()["detail"]
+    assert listed == {"namespaces": []}
+
+
+async def test_namespaces_of_another_tenant_are_not_listed():
+    """What is reported for one tenant is not shown to another."""
+    secret = "a-secret-of-at-least-32-characters"
+    claims = {"sub": "bob", "tenant": "acme", "iss": "platform-api", "aud": "platform-users"}
+    now = int(time.time())
+    token = jwt.encode({**claims, "iat": now, "exp": now + 60}, secret, algorithm="HS256")
+    body = {"name": "team-a-dev", "status": "active"}
+    async with bridge_for(settings_for(platform_secret=secret)) as rig:
+        await rig.http.post("/api/v1/namespaces", json=body, headers=PLATFORM)
+        ours = (await rig.http.get("/api/v1/namespaces")).json()["namespaces"]
+        theirs = await rig.http.get(
+            "/api/v1/namespaces", headers={"Authorization": f"Bearer {token}"}
+        )
+    assert [item["name"] for item in ours] == ["team-a-dev"]
+    assert (theirs.status_code, theirs.json()) == (200, {"namespaces": []})
 
 
 async def test_answers_of_the_platform_api_fit_their_schemas(rig: Rig):
