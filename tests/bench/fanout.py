@@ -27,7 +27,9 @@ async def measure() -> list[Figure]:
         own, bare = await _cost("bridge"), await _cost("bare")
         ratios.append(own / bare)
         print(f"  bridge {own * 1e6:.1f} µs, bare loop {bare * 1e6:.1f} µs of CPU a delivery")
-    return [Figure("CPU per delivered event / bare send loop", sorted(ratios)[ROUNDS // 2], TARGET, "x")]
+    return [
+        Figure("CPU per delivered event / bare send loop", sorted(ratios)[ROUNDS // 2], TARGET, "x")
+    ]
 
 
 async def _cost(kind: str) -> float:
