@@ -20,9 +20,10 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
-from bridge.adapters.backstage import BackstageCatalog, BackstageKeys
+from bridge.adapters.backstage import BackstageCatalog
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.adapters.http import Lanes, client, tls_context, token_source
+from bridge.adapters.keys import keys_of_backstage
 from bridge.adapters.memory import SystemChance, SystemClock
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
@@ -32,7 +33,7 @@ from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
-from bridge.identity import authenticator_of
+from bridge.identity import Issuers, authenticator_of, open_issuers
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
@@ -77,6 +78,7 @@ class Adapters:
     keys: KeySource | None
     clock: Clock
     chance: Chance
+    issuers: Issuers = ()
 
 
 class Bridge:
@@ -329,7 +331,9 @@ class Bridge:
             runs=self.runs,
             control=self.control,
             streams=self.streams,
-            authenticator=authenticator_of(settings, adapters.keys),
+            authenticator=authenticator_of(
+                settings, adapters.keys, issuers=adapters.issuers, clock=adapters.clock
+            ),
             url_of=self._workflow_url,
             following=lambda: all(f.connected for f in self._followers.values()),
             draining=lambda: self._draining,
@@ -365,7 +369,7 @@ async def open_bridge(
             http = await stack.enter_async_context(
                 client(settings.backstage_url, timeout=CATALOG_SECONDS, connections=16)
             )
-            keys = BackstageKeys(http=http, clock=clock)
+            keys = keys_of_backstage(http, clock=clock)
             token = token_source(
                 value=_secret(settings.backstage_token), file=settings.backstage_token_file
             )
@@ -379,6 +383,7 @@ async def open_bridge(
             keys=keys,
             clock=clock,
             chance=chance or SystemChance(),
+            issuers=await open_issuers(settings, stack, clock=clock),
         )
         yield Bridge(settings, adapters)
 

@@ -5,26 +5,60 @@ Knows settings, secrets and verifiers, and joins them. A part of the composition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import SecretStr
 
+from bridge.adapters.http import client
+from bridge.adapters.keys import keys_of_issuer
 from bridge.adapters.secrets import SecretFile
-from bridge.domain.credentials import PUBLISHED_SECRET, bearer_digests, keys, token_digests
-from bridge.ports import KeySource
+from bridge.domain.credentials import (
+    PUBLISHED_SECRET,
+    bearer_digests,
+    keys,
+    token_digests,
+    webhook_keys,
+)
+from bridge.domain.issuers import OidcIssuer
+from bridge.ports import Clock, KeySource
 from bridge.settings import Settings
 from bridge.web.auth import Authenticator, Verifiers
 from bridge.web.verifiers.backstage import BackstageTokens
+from bridge.web.verifiers.oidc import OidcTokens
 from bridge.web.verifiers.platform import PlatformTokens
 from bridge.web.verifiers.signed import TokenVerifier
+from bridge.web.verifiers.webhooks import Webhooks
 
 T = TypeVar("T")
+_ISSUER_SECONDS = 5.0
 
 
-def authenticator_of(settings: Settings, keys_of_backstage: KeySource | None) -> Authenticator:
+Issuers = Sequence[tuple[OidcIssuer, KeySource]]
+"""Issuers of OpenID Connect, each with the keys that it publishes."""
+
+
+async def open_issuers(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Issuers:
+    """The issuers of the settings, each with a client of its own: none waits for another."""
+    opened = []
+    for issuer in settings.issuers():
+        http = await stack.enter_async_context(
+            client(issuer.issuer, timeout=_ISSUER_SECONDS, connections=2)
+        )
+        opened.append((issuer, keys_of_issuer(http, issuer, clock=clock)))
+    return opened
+
+
+def authenticator_of(
+    settings: Settings,
+    keys_of_backstage: KeySource | None,
+    *,
+    clock: Clock,
+    issuers: Issuers = (),
+) -> Authenticator:
     """The verifiers that the settings ask for.
 
     Raises:
@@ -42,14 +76,26 @@ def authenticator_of(settings: Settings, keys_of_backstage: KeySource | None) ->
             settings.platform_api_token_file,
             parse=partial(bearer_digests, of="PLATFORM_API_TOKEN", strict=strict),
         ),
-        signed=tuple(_signed(settings, keys_of_backstage)),
+        signed=tuple(_signed(settings, keys_of_backstage, issuers)),
+        webhooks=_webhooks(settings, clock),
         guest=settings.demo,
         strangers=settings.demo and keys_of_backstage is None,
     )
     return Authenticator(verifiers, admins=frozenset(settings.admins))
 
 
-def _signed(settings: Settings, keys_of_backstage: KeySource | None) -> Iterable[TokenVerifier]:
+def _webhooks(settings: Settings, clock: Clock) -> Webhooks | None:
+    if settings.webhook_secrets is None and settings.webhook_secrets_file is None:
+        return None
+    parse = partial(webhook_keys, of="BRIDGE_WEBHOOK_SECRETS", strict=not settings.demo)
+    return Webhooks(
+        _rotating(settings.webhook_secrets, settings.webhook_secrets_file, parse=parse), clock
+    )
+
+
+def _signed(
+    settings: Settings, keys_of_backstage: KeySource | None, issuers: Issuers
+) -> Iterable[TokenVerifier]:
     if keys_of_backstage is not None:
         yield BackstageTokens(
             keys_of_backstage,
@@ -57,6 +103,8 @@ def _signed(settings: Settings, keys_of_backstage: KeySource | None) -> Iterable
             trusted_plugins=settings.trusted_plugins,
             user_issuer=settings.user_issuer,
         )
+    for issuer, keys_of in issuers:
+        yield OidcTokens(issuer, keys_of)
     secrets = _rotating(
         settings.platform_secret,
         settings.platform_secret_file,

@@ -13,10 +13,12 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bridge.domain.credentials import bearer_digests, keys, token_digests
+from bridge.domain.credentials import bearer_digests, keys, token_digests, webhook_keys
 from bridge.domain.credentials import named as named_secrets
 from bridge.domain.entities import EntityRef
 from bridge.domain.errors import SettingsInvalid
+from bridge.domain.issuers import OidcIssuer, distinct
+from bridge.domain.issuers import issuers as json_issuers
 
 _LISTS = ("trusted_plugins", "admins")
 
@@ -195,6 +197,20 @@ class Settings(BaseSettings):
         min_length=1,
         description="Audience that platform tokens must carry.",
     )
+    oidc_issuers: str | None = Field(
+        default=None, description="Issuers of OpenID Connect whose tokens are accepted, as JSON."
+    )
+    oidc_file: Path | None = Field(
+        default=None, description="File with more of them, read at the start."
+    )
+    webhook_secrets: SecretStr | None = Field(
+        default=None,
+        description="Secrets of signed webhooks, NAME=whsec_BASE64 separated by commas; a name "
+        "may have several.",
+    )
+    webhook_secrets_file: Path | None = Field(
+        default=None, description="File with more of them, read again when it changes."
+    )
     admins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Who has the role platform:admin: subjects (service:ci) and entity refs "
@@ -244,7 +260,8 @@ class Settings(BaseSettings):
         if not self.demo and not self._verifies():
             raise SettingsInvalid(
                 "Nobody could be let in: set BRIDGE_BACKSTAGE_URL (its tokens are then verified), "
-                "BRIDGE_TOKENS or BRIDGE_PLATFORM_SECRET, or BRIDGE_DEMO=true on loopback"
+                "BRIDGE_TOKENS, BRIDGE_PLATFORM_SECRET, BRIDGE_OIDC_ISSUERS or "
+                "BRIDGE_WEBHOOK_SECRETS, or BRIDGE_DEMO=true on loopback"
             )
         if not self.demo:
             self._expect_strong_secrets()
@@ -253,6 +270,8 @@ class Settings(BaseSettings):
                 raise SettingsInvalid(
                     f"BRIDGE_ADMINS: {admin!r} is no subject of one caller and no entity ref"
                 )
+        if self.oidc_issuers is not None:
+            json_issuers(self.oidc_issuers, of="BRIDGE_OIDC_ISSUERS")
         if self.keep_runs_days < self.keep_events_days:
             raise SettingsInvalid("BRIDGE_KEEP_RUNS_DAYS must not be below BRIDGE_KEEP_EVENTS_DAYS")
         return self
@@ -260,8 +279,10 @@ class Settings(BaseSettings):
     def _verifies(self) -> bool:
         """Whether there is anything that could prove who somebody is."""
         named = self.tokens is not None and named_secrets(_text(self.tokens), of="BRIDGE_TOKENS")
-        given = (self.backstage_url, self.tokens_file, self.platform_secret)
-        return bool(named or any(given) or self.platform_secret_file)
+        keys_of = (self.backstage_url, self.oidc_issuers, self.oidc_file)
+        secrets = (self.platform_secret, self.platform_secret_file, self.tokens_file)
+        hooks = (self.webhook_secrets, self.webhook_secrets_file)
+        return bool(named) or any((*keys_of, *secrets, *hooks))
 
     def _expect_strong_secrets(self) -> None:
         if self.tokens is not None:
@@ -270,6 +291,23 @@ class Settings(BaseSettings):
             bearer_digests(_text(self.platform_api_token), of="PLATFORM_API_TOKEN", strict=True)
         if self.platform_secret is not None:
             keys(_text(self.platform_secret), of="BRIDGE_PLATFORM_SECRET", strict=True)
+        if self.webhook_secrets is not None:
+            webhook_keys(_text(self.webhook_secrets), of="BRIDGE_WEBHOOK_SECRETS", strict=True)
+
+    def issuers(self) -> tuple[OidcIssuer, ...]:
+        """The issuers of OpenID Connect.
+
+        Raises:
+            SettingsInvalid: They are not described as they must be, or the file cannot be read.
+        """
+        given = json_issuers(self.oidc_issuers or "[]", of="BRIDGE_OIDC_ISSUERS")
+        if self.oidc_file is None:
+            return given
+        try:
+            text = self.oidc_file.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise SettingsInvalid(f"BRIDGE_OIDC_FILE cannot be read: {error}") from error
+        return distinct(given + json_issuers(text, of="BRIDGE_OIDC_FILE"), of="BRIDGE_OIDC_FILE")
 
     @property
     def user_issuer(self) -> str | None:

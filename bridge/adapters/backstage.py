@@ -1,4 +1,4 @@
-"""The Backstage catalog, and the keys that its tokens are signed with.
+"""The Backstage catalog.
 
 Knows the catalog's REST API as measured (research/backstage, section 5; backstage-live, section 7).
 Must not know runs, nor when to register.
@@ -6,11 +6,9 @@ Must not know runs, nor when to register.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from math import ceil
 from typing import Any
 from urllib.parse import quote
 
@@ -18,16 +16,13 @@ from bridge.adapters.http import (
     HttpClient,
     HttpError,
     HttpResponse,
-    InvalidUrl,
     Token,
     authorization,
 )
 from bridge.domain.entities import EntityDocument, EntityRef
-from bridge.domain.errors import CatalogRejected, CatalogUnavailable, IssuerUnavailable
-from bridge.ports import Clock
+from bridge.domain.errors import CatalogRejected, CatalogUnavailable
 
 _ORIGIN = "backstage.io/managed-by-origin-location"
-_MAX_KEYS_BYTES = 256 * 1024
 _UPWARDS = frozenset({"memberOf", "childOf"})
 """Relations from a user or group to the groups above it."""
 _MOST_LEVELS = 10
@@ -165,67 +160,3 @@ def _reason(response: HttpResponse) -> str:
     error = (_object(response) or {}).get("error")
     message = error.get("message") if isinstance(error, dict) else None
     return " ".join(str(message or response.reason_phrase).split())[:300]
-
-
-class BackstageKeys:
-    """JSON Web Key Sets of Backstage plugins: cached, refetched with a cool-down.
-
-    Plugin keys change at each Backstage start, so an unknown key id asks again, but a flood of
-    unknown ids must not become a flood of requests: until the cool-down is over nothing is said
-    of an unknown id, neither yes nor no. Last good keys outlive a failed fetch, which is tried
-    again soon, because a starting Backstage asks before it can be asked.
-    """
-
-    def __init__(
-        self,
-        *,
-        http: HttpClient,
-        clock: Clock,
-        cool_down: float = 5.0,
-        failed_cool_down: float = 1.0,
-    ) -> None:
-        self._http = http
-        self._clock = clock
-        self._cool_down = cool_down
-        self._failed_cool_down = failed_cool_down
-        self._sets: dict[str, Mapping[str, Mapping[str, Any]]] = {}
-        self._not_before: dict[str, float] = {}
-        self._lock = asyncio.Lock()
-
-    async def key(self, path: str, *, kid: str) -> Mapping[str, Any] | None:
-        """The JWK with this id from the set at *path* of the Backstage backend, or None.
-
-        Raises:
-            IssuerUnavailable: The set could not be fetched, or not again so soon.
-        """
-        async with self._lock:
-            found = self._sets.get(path, {}).get(kid)
-            now = self._clock.monotonic()
-            if found is not None:
-                return found
-            wait = self._not_before.get(path, now) - now
-            if wait <= 0 and await self._fetch(path):
-                self._not_before[path] = now + self._cool_down
-                return self._sets[path].get(kid)
-            if wait <= 0:
-                wait = self._failed_cool_down
-                self._not_before[path] = now + wait
-        raise IssuerUnavailable(
-            "The token's key is not known, and Backstage's keys cannot be read just now.",
-            retry_after=ceil(wait),
-        )
-
-    async def _fetch(self, path: str) -> bool:
-        try:
-            response = await self._http.get(path)
-        except (HttpError, InvalidUrl):
-            return False
-        if not response.is_success or len(response.content) > _MAX_KEYS_BYTES:
-            return False
-        keys = (_object(response) or {}).get("keys")
-        if not isinstance(keys, list):
-            return False
-        self._sets[path] = {
-            str(key["kid"]): key for key in keys if isinstance(key, dict) and "kid" in key
-        }
-        return True

@@ -5,6 +5,8 @@ Knows forms, lengths and placeholders that everybody knows. Must not know files 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from hashlib import sha256
 
@@ -13,10 +15,13 @@ from bridge.domain.errors import SettingsInvalid
 LEAST_KEY_BYTES = 32
 """RFC 7518, section 3.2: a key for HS256 is at least as long as its hash."""
 LEAST_TOKEN_BYTES = 24
+LEAST_WEBHOOK_BYTES = 24
+"""Standard Webhooks 1.0.0: between 24 and 64 random bytes."""
 PUBLISHED_SECRET = b"change-me-in-production"
 """What the platform API's documents sign with; it counts in demo mode, which lets everybody in."""
 
 _HASHED = "sha256:"
+_WEBHOOK = "whsec_"
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _PLACEHOLDERS = ("changeme", "replaceme", "changethis", "placeholder", "notsecret", "insecure")
@@ -133,3 +138,28 @@ def bearer_digests(text: str, *, of: str, strict: bool) -> tuple[tuple[str, byte
     if not found:
         raise SettingsInvalid(f"{of} is empty")
     return found
+
+
+def webhook_keys(text: str, *, of: str, strict: bool) -> tuple[tuple[str, bytes], ...]:
+    """Names of senders and their keys, given as ``NAME=whsec_<base64>`` (Standard Webhooks 1.0.0).
+
+    Raises:
+        SettingsInvalid: Something is no pair, no such secret, or a weak one.
+    """
+    return tuple(
+        (name, _webhook_key(secret, whose=f"The secret of {name!r} in {of}", strict=strict))
+        for name, secret in named(text, of=of)
+    )
+
+
+def _webhook_key(secret: str, *, whose: str, strict: bool) -> bytes:
+    if not secret.startswith(_WEBHOOK):
+        raise SettingsInvalid(f"{whose} does not start with {_WEBHOOK}")
+    try:
+        key = base64.b64decode(secret.removeprefix(_WEBHOOK), validate=True)
+    except binascii.Error as error:
+        raise SettingsInvalid(f"{whose} is not base64") from error
+    reason = fault(key, least=LEAST_WEBHOOK_BYTES) if strict else None
+    if reason is not None:
+        raise SettingsInvalid(f"{whose} {reason}")
+    return key

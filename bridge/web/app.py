@@ -137,7 +137,9 @@ def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     """The ASGI application."""
     app = Starlette(
         routes=routes(parts),
-        middleware=[Middleware(RequireCaller, authenticator=parts.authenticator)],
+        middleware=[
+            Middleware(RequireCaller, authenticator=parts.authenticator, max_body=parts.max_body)
+        ],
         exception_handlers={
             BridgeError: on_bridge_error,
             HTTPException: on_http_exception,

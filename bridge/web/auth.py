@@ -6,20 +6,29 @@ caller may do, nor how any kind of token is verified (``verifiers``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.domain.callers import PLATFORM_ADMIN, Caller, with_admins
-from bridge.domain.errors import BridgeError, Forbidden, Unauthenticated
+from bridge.domain.errors import (
+    BodyTooLarge,
+    BridgeError,
+    Forbidden,
+    RequestInvalid,
+    Unauthenticated,
+)
 from bridge.web.answers import problem
+from bridge.web.verifiers import webhooks
 from bridge.web.verifiers.signed import TokenVerifier, read
 from bridge.web.verifiers.statics import Holders, holder_of
+from bridge.web.verifiers.webhooks import Webhooks
 
 DEMO_CALLER = Caller("demo", "user:default/guest", roles=frozenset({PLATFORM_ADMIN}))
 PLATFORM_CALLER = "platform-api"
 PLATFORM_ROUTES = frozenset({"/api/v1/namespaces"})
+WEBHOOK_ROUTES = frozenset({"/v1/runs", "/api/platform/namespaces/request"})
 OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/openapi.json"})
 OPEN_PREFIX = "/catalog/"
 
@@ -33,6 +42,7 @@ class Verifiers:
     callback: Holders = tuple
     """Of the token that workflows hold."""
     signed: Sequence[TokenVerifier] = ()
+    webhooks: Webhooks | None = None
     guest: bool = False
     """Whether who brings no token is the demo's guest."""
     strangers: bool = False
@@ -62,6 +72,29 @@ class Authenticator:
             raise Unauthenticated("Send an Authorization header with a bearer token.")
         return with_admins(await self._verified(token.strip(), path), self._admins)
 
+    def is_signed(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request is to be verified by a signature of its body."""
+        verifier = self._verifiers.webhooks
+        return verifier is not None and verifier.takes(headers)
+
+    def identify_sender(
+        self, headers: Mapping[bytes, bytes], body: bytes, *, method: str, path: str
+    ) -> Caller:
+        """The caller behind a signed body.
+
+        Raises:
+            Unauthenticated: It is not signed as it must be.
+            Forbidden: It is for an address that no webhook may ask: the address is not signed.
+        """
+        verifier = self._verifiers.webhooks
+        if verifier is None:
+            raise Unauthenticated("Signed webhooks are not accepted.")
+        caller = verifier.verify(headers, body)
+        if method != "POST" or path not in WEBHOOK_ROUTES:
+            listed = " and ".join(sorted(WEBHOOK_ROUTES))
+            raise Forbidden(f"Signed webhooks are for POST {listed} only.")
+        return with_admins(caller, self._admins)
+
     async def _verified(self, token: str, path: str) -> Caller:
         if holder_of(token, self._verifiers.callback) is not None:
             if path not in PLATFORM_ROUTES:
@@ -85,24 +118,77 @@ class Authenticator:
 class RequireCaller:
     """Middleware: every route needs a caller unless it is listed as open."""
 
-    def __init__(self, app: ASGIApp, *, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, max_body: int) -> None:
+        """Args: *max_body* is how many bytes of a signed body are held to verify it."""
         self._app = app
         self._authenticator = authenticator
+        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put the caller into ``scope["state"]``."""
         if scope["type"] == "http" and not is_open(scope["path"]):
-            headers = dict(scope["headers"])
-            authorization = headers.get(b"authorization")
-            text = authorization.decode("latin-1") if authorization is not None else None
             try:
-                caller = await self._authenticator.identify(text, path=scope["path"])
+                receive = await self._admit(scope, receive)
             except BridgeError as error:
                 # Starlette's exception handlers stand inside of middlewares: answer here.
                 await problem(error, instance=scope["path"])(scope, receive, send)
                 return
-            scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        """Find the caller; gives what the application is to receive."""
+        headers = dict(scope["headers"])
+        if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
+            raise Unauthenticated("Send one Authorization header, not several.")
+        if self._authenticator.is_signed(headers):
+            body = await _body(receive, limit=self._max_body)
+            caller = self._authenticator.identify_sender(
+                headers, body, method=scope["method"], path=scope["path"]
+            )
+            _take_key(scope, headers)
+            receive = _again(body, receive)
+        else:
+            sent = headers.get(b"authorization")
+            text = sent.decode("latin-1") if sent is not None else None
+            caller = await self._authenticator.identify(text, path=scope["path"])
+        scope.setdefault("state", {})["caller"] = caller
+        return receive
+
+
+async def _body(receive: Receive, *, limit: int) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestInvalid("The body did not arrive in full.")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body exceeds {limit} bytes.")
+    return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What was received, for the application, and after it whatever comes."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def first_that() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return first_that
+
+
+def _take_key(scope: Scope, headers: dict[bytes, bytes]) -> None:
+    """Let the signed id be the Idempotency-Key; another one could be put on by anybody.
+
+    Raises:
+        RequestInvalid: There is another one.
+    """
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        scope["headers"] = [*scope["headers"], (b"idempotency-key", headers[webhooks.ID])]
+    elif key != headers[webhooks.ID]:
+        raise RequestInvalid("A webhook's Idempotency-Key is its webhook-id: leave the header out.")
 
 
 def is_open(path: str) -> bool:

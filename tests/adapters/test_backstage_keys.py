@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.backstage import BackstageKeys
 from bridge.adapters.http import client
+from bridge.adapters.keys import KeySets, keys_of_backstage
 from bridge.domain.errors import IssuerUnavailable
 from tests.adapters.replay import Received, Reply, json_reply, replay
 
 PATH = "/api/scaffolder/.backstage/auth/v1/jwks.json"
-COOL_DOWN = 30.0
+COOL_DOWN = 5.0
 
 
 def key_set(*kids: str) -> Reply:
@@ -48,7 +48,7 @@ class HandClock:
 class Rig:
     """A key source, its clock and what its server received."""
 
-    keys: BackstageKeys
+    keys: KeySets
     received: list[Received]
     clock: HandClock = field(default_factory=HandClock)
 
@@ -69,7 +69,7 @@ async def keys_for(replies: Iterable[Reply]) -> AsyncIterator[Rig]:
         replay(replies) as server,
         client(server.url, timeout=10.0, connections=2, verify=False) as http,
     ):
-        keys = BackstageKeys(http=http, clock=clock, cool_down=COOL_DOWN)
+        keys = keys_of_backstage(http, clock=clock)
         yield Rig(keys, server.received, clock)
 
 
@@ -146,7 +146,7 @@ async def test_keys_without_an_id_are_left_out():
 async def test_an_unreachable_backstage_gives_no_key():
     """Without keys nothing is said of a token, and the caller is asked to come again."""
     async with client("http://127.0.0.1:9", timeout=5.0, connections=1, verify=False) as http:
-        keys = BackstageKeys(http=http, clock=HandClock())
+        keys = keys_of_backstage(http, clock=HandClock())
         with pytest.raises(IssuerUnavailable) as raised:
             await keys.key(PATH, kid="a")
     assert raised.value.retry_after == 1

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.routing import Route
 
+from bridge.adapters.memory import SystemClock
 from bridge.domain.errors import IssuerUnavailable, SettingsInvalid, Unauthenticated
 from bridge.identity import authenticator_of
 from bridge.ports import KeySource
@@ -164,7 +165,9 @@ async def test_demo_mode_needs_no_token_and_has_one_guest():
 
 def verify_with(rig: Rig, keys: KeySource) -> None:
     """Let the bridge verify the tokens of a Backstage with these keys, and none besides."""
-    verifier = authenticator_of(Settings(backstage_url="http://127.0.0.1:7007"), keys)
+    verifier = authenticator_of(
+        Settings(backstage_url="http://127.0.0.1:7007"), keys, clock=SystemClock()
+    )
     rig.app.user_middleware[0].kwargs["authenticator"] = verifier
     rig.app.middleware_stack = rig.app.build_middleware_stack()
 
@@ -231,7 +234,7 @@ async def test_demo_mode_still_checks_what_backstage_signs():
     """With a Backstage configured a forged token is refused in demo mode too."""
     backstage = Backstage()
     settings = Settings(demo=True, backstage_url="http://127.0.0.1:7007")
-    verifier = authenticator_of(settings, backstage)
+    verifier = authenticator_of(settings, backstage, clock=SystemClock())
     with pytest.raises(Unauthenticated):
         await verifier.identify("Bearer forged", path="/v1/runs")
 
