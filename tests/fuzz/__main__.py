@@ -36,6 +36,7 @@ def main() -> int:
                 _say(f"✗ only {rounds.requests} requests in {given.minutes} minutes")
                 return 1
             rounds.play(examples=_EXAMPLES)
+            _say(f"· round {rounds.played}: {rounds.requests} requests")
         complaints = rounds.complaints()
     _table(rounds.known, "with a service token")
     _table(rounds.nobody, "without a token")
