@@ -375,7 +375,8 @@ async def open_bridge(
             )
             catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
         if store is None:
-            store = await stack.enter_async_context(store_of(settings))
+            own: AbstractAsyncContextManager[RunStore] = store_of(settings)
+            store = await stack.enter_async_context(own)
         adapters = Adapters(
             store=store,
             engines={TARGET: engine or await _open_engine(settings, stack)},
@@ -388,7 +389,7 @@ async def open_bridge(
         yield Bridge(settings, adapters)
 
 
-def store_of(settings: Settings) -> AbstractAsyncContextManager[RunStore]:
+def store_of(settings: Settings) -> PostgresStore | SqliteStore:
     """The store that the settings name, not yet open."""
     replica = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
     address = settings.postgres()

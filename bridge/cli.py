@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from bridge import __version__, localargo
 from bridge.adapters import postgres, sqlite
 from bridge.adapters.definitions import DefinitionFolders
-from bridge.bootstrap import open_bridge
+from bridge.bootstrap import open_bridge, store_of
 from bridge.demo import demo as run_demo
 from bridge.domain.actions import ActionDefinition
+from bridge.domain.audit import Verifier
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import BridgeError
+from bridge.ports import AuditFilter, RunStore
+from bridge.services.trail import check_lines, check_stored, lines_of, pages
 from bridge.settings import Settings
 from bridge.telemetry import configure_logging
 from bridge.web.openapi import document
@@ -87,6 +91,58 @@ def migrate(*, check: bool) -> None:
     if not changed:
         click.echo("The run store is up to date.")
     sys.exit(1 if check and changed else 0)
+
+
+@main.group()
+def audit() -> None:
+    """Take the audit trail out of the run store, and check its chain."""
+
+
+@audit.command("export")
+def export_trail() -> None:
+    """Print every record of the run store as JSON lines, newest first; the bridge may be running.
+
+    Only the settings of the store are needed.
+    """
+    asyncio.run(_with_store(_export))
+
+
+@audit.command("verify")
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--head", metavar="HASH", help="A hash of the trail, noted elsewhere.")
+def verify_trail(file: BinaryIO | None, head: str | None) -> None:
+    """Check the chain of FILE, a whole export, or else of the run store; exit 1 if it is broken.
+
+    Names the oldest record that is not as it was; all before it are. Without --head this finds what
+    was changed by somebody who did not compute the hashes anew.
+    """
+    verifier = Verifier(head=head)
+    try:
+        if file is not None:
+            check_lines(file, verifier)
+        else:
+            asyncio.run(_with_store(lambda store: check_stored(store, verifier)))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    problem = verifier.problem()
+    if problem is not None:
+        raise click.ClickException(problem)
+    older = f", and {verifier.older} of before there was a chain" if verifier.older else ""
+    click.echo(f"✓ {verifier.linked} records{older}; head {verifier.newest or 'none'}")
+
+
+async def _export(store: RunStore) -> None:
+    async for page in pages(store, AuditFilter()):
+        click.echo(lines_of(page), nl=False)
+
+
+async def _with_store(look: Callable[[RunStore], Awaitable[None]]) -> None:
+    """Look into the store of the settings, beside whoever writes it."""
+    try:
+        async with store_of(read_settings(demo=True, host="127.0.0.1")).looking() as store:
+            await look(store)
+    except BridgeError as error:
+        raise click.ClickException(error.detail) from error
 
 
 @main.command("local-argo", add_help_option=False, context_settings=_PASS_ON)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ulid import ULID
 
-from bridge.domain.audit import AuditDraft, AuditRecord
+from bridge.domain.audit import AuditDraft, AuditRecord, linked
 from bridge.domain.commands import Command
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.errors import (
@@ -331,7 +331,8 @@ class MemoryStore:
 
     def _record(self, draft: AuditDraft, now: datetime) -> None:
         trail = self._memory.audit
-        trail.append(AuditRecord(len(trail) + 1, now, draft))
+        previous = trail[-1].hash if trail else None
+        trail.append(linked(draft, now=now, number=len(trail) + 1, previous=previous))
 
     async def audit_records(self, chosen: AuditFilter) -> list[AuditRecord]:
         """See RunStore."""

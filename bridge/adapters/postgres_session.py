@@ -22,11 +22,14 @@ from bridge.domain.errors import StoreUnavailable
 
 T = TypeVar("T")
 
+_TRAIL_LOCK = 0x6272_6964_6774
+"""Any number that nobody else takes; migrations have another one."""
 _DIALECT = Dialect(
     lock=" FOR UPDATE",
     lock_free=" FOR UPDATE OF r SKIP LOCKED",
     unowned="NOT EXISTS (SELECT 1 FROM leases AS l "
     "WHERE l.replica = r.owner AND l.until > clock_timestamp())",
+    lock_trail=f"SELECT pg_advisory_xact_lock({_TRAIL_LOCK})",
 )
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": 5,

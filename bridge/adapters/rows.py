@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
 
-from bridge.domain.audit import AuditDraft, AuditRecord
+from bridge.domain.audit import AuditDraft, AuditRecord, Source
 from bridge.domain.commands import Command, Verb
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.events import Event, EventDraft
@@ -35,6 +35,7 @@ COMMAND_COLUMNS = (
     "settled_at",
 )
 AUDIT_COLUMNS = (
+    "number",
     "time",
     "action",
     "caller",
@@ -44,6 +45,9 @@ AUDIT_COLUMNS = (
     "outcome",
     "data",
     "tenant",
+    "source",
+    "previous",
+    "hash",
 )
 ENTITY_COLUMNS = ("kind", "namespace", "name", "document", "run_id", "updated_at")
 
@@ -208,10 +212,12 @@ def row_to_command(row: Row) -> Command:
     )
 
 
-def audit_to_row(draft: AuditDraft, now: datetime) -> tuple[Any, ...]:
+def audit_to_row(record: AuditRecord) -> tuple[Any, ...]:
     """An audit record in the order of AUDIT_COLUMNS."""
+    draft = record.draft
     return (
-        now.isoformat(),
+        record.number,
+        record.time.isoformat(),
         draft.action,
         draft.caller,
         draft.user,
@@ -220,11 +226,14 @@ def audit_to_row(draft: AuditDraft, now: datetime) -> tuple[Any, ...]:
         draft.outcome,
         to_json(draft.data),
         draft.tenant,
+        to_json(asdict(draft.source)),
+        record.previous,
+        record.hash,
     )
 
 
 def row_to_audit(row: Row) -> AuditRecord:
-    """An audit record from a row that has AUDIT_COLUMNS and its number."""
+    """An audit record from a row that has AUDIT_COLUMNS."""
     draft = AuditDraft(
         action=row["action"],
         caller=row["caller"],
@@ -234,8 +243,10 @@ def row_to_audit(row: Row) -> AuditRecord:
         outcome=row["outcome"],
         data=json.loads(row["data"]),
         tenant=row["tenant"],
+        source=Source(**json.loads(row["source"])),
     )
-    return AuditRecord(row["number"], datetime.fromisoformat(row["time"]), draft)
+    time = datetime.fromisoformat(row["time"])
+    return AuditRecord(row["number"], time, draft, row["previous"], row["hash"])
 
 
 # --- documents ---------------------------------------------------------------------------------

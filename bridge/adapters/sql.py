@@ -10,14 +10,15 @@ import asyncio
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
-from bridge.adapters import sql_retention, sql_runs
+from bridge.adapters import sql_audit, sql_retention, sql_runs
 from bridge.adapters.rows import (
     AUDIT_COLUMNS,
     ENTITY_COLUMNS,
@@ -48,7 +49,7 @@ T = TypeVar("T")
 _HEADS_AT_ONCE = 500
 _SELECT_EVENT = select(EVENT_COLUMNS, "events")
 _SELECT_ENTITY = select(ENTITY_COLUMNS, "entities")
-_SELECT_AUDIT = select(("number", *AUDIT_COLUMNS), "audit")
+_SELECT_AUDIT = select(AUDIT_COLUMNS, "audit")
 _SELECT_HEAD = select(("id", "last_seq"), "runs")
 _OF_OWN_OPEN_RUNS = (
     "WHERE c.settled_at IS NULL AND EXISTS (SELECT 1 FROM runs AS r "
@@ -64,6 +65,7 @@ class SqlStore(ABC):
     def __init__(self, *, replica: str | None, readers: int) -> None:
         self._replica = replica or uuid4().hex[:12]
         self._writer: Writer | None = None
+        self._looking = False
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
         self._sessions: dict[str, Session] = {}
 
@@ -75,6 +77,29 @@ class SqlStore(ABC):
     @abstractmethod
     def _open_reader(self) -> Session:
         """A connection that only reads, for one thread."""
+
+    @abstractmethod
+    def _pending(self) -> list[str]:
+        """The names of the migrations that the store lacks. Raises StoreUnavailable."""
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[Self]:
+        """Open the store only to look, beside whoever writes it.
+
+        Raises:
+            StoreUnavailable: It cannot be read, or its schema is not this version's.
+        """
+        pending = await asyncio.to_thread(self._pending)
+        if pending:
+            raise StoreUnavailable(
+                f"The run store lacks migration {pending[0]}: run `bridge migrate` first."
+            )
+        self._looking = True
+        try:
+            yield self
+        finally:
+            self._looking = False
+            await self._stop_reading()
 
     async def _stop_writing(self) -> None:
         """Finish what is queued."""
@@ -191,7 +216,7 @@ class SqlStore(ABC):
 
     async def audit(self, draft: AuditDraft, *, now: datetime) -> None:
         """See RunStore."""
-        await self._write(partial(sql_runs.keep_audit, draft, now))
+        await self._write(partial(sql_audit.keep, draft, now))
 
     async def audit_records(self, chosen: AuditFilter) -> list[AuditRecord]:
         """See RunStore."""
@@ -255,7 +280,7 @@ class SqlStore(ABC):
         return rows[0] if rows else None
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        if self._writer is None:
+        if self._writer is None and not self._looking:
             raise StoreUnavailable("The run store is not open.")
         return await self._read(lambda session: session.rows(sql, *values))
 

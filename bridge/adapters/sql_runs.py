@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from bridge.adapters import sql_audit
 from bridge.adapters.rows import (
-    AUDIT_COLUMNS,
     COMMAND_COLUMNS,
     ENTITY_COLUMNS,
     EVENT_COLUMNS,
     RUN_COLUMNS,
-    audit_to_row,
     command_to_row,
     entity_to_row,
     event_to_row,
@@ -42,7 +41,6 @@ SELECT_COMMAND = select(COMMAND_COLUMNS, "commands")
 
 _INSERT_RUN = insert("runs", RUN_COLUMNS)
 _INSERT_EVENT = insert("events", EVENT_COLUMNS)
-_INSERT_AUDIT = insert("audit", AUDIT_COLUMNS)
 _NEXT_NUMBER = "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?)"
 _INSERT_COMMAND = (
     f"{into('commands', (*COMMAND_COLUMNS, 'number'))} "
@@ -160,12 +158,7 @@ def put_entity(entity: EntityDocument, now: datetime, session: Session) -> None:
 
 def _keep_trail(run: Run, audit: Sequence[AuditDraft], now: datetime, session: Session) -> None:
     for draft in audit:
-        keep_audit(replace(draft, run_id=run.id, tenant=run.tenant), now, session)
-
-
-def keep_audit(draft: AuditDraft, now: datetime, session: Session) -> None:
-    """Add a record to the trail."""
-    session.change(_INSERT_AUDIT, *audit_to_row(draft, now))
+        sql_audit.keep(replace(draft, run_id=run.id, tenant=run.tenant), now, session)
 
 
 def command(command: Command, entry: Entry, now: datetime, session: Session) -> Commanded:

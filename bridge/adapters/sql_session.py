@@ -9,9 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from bridge.adapters.rows import RUN_COLUMNS, Row, column_value, row_to_run, select, update
+from bridge.domain.audit import AuditDraft
 from bridge.domain.errors import RunUnknown
 from bridge.domain.runs import Run
 
@@ -23,12 +25,14 @@ class Dialect:
     """Where databases differ; all of it is SQL.
 
     ``lock`` ends a SELECT of a run that will be written, ``lock_free`` one of runs that nobody
-    is writing; ``unowned`` says of a run ``r`` that its owner has no lease.
+    is writing; ``unowned`` says of a run ``r`` that its owner has no lease; ``lock_trail`` is a
+    query that waits until nobody else adds to the audit trail, empty if nobody can.
     """
 
     lock: str
     lock_free: str
     unowned: str
+    lock_trail: str = ""
 
 
 class Cursor(Protocol):
@@ -54,6 +58,8 @@ class Session(ABC):
     def __init__(self, dialect: Dialect, *, sole_writer: bool) -> None:
         self.dialect = dialect
         self.writes = 0
+        self.trail: list[tuple[AuditDraft, datetime]] = []
+        """What the transaction adds to the audit trail, in this order."""
         self._sole_writer = sole_writer
         self._known: dict[str, Run] = {}
         self._fresh: dict[str, Run] = {}
@@ -155,3 +161,4 @@ class Session(ABC):
     def rolled_back(self) -> None:
         """Forget what the transaction remembered."""
         self._fresh.clear()
+        self.trail.clear()

@@ -32,13 +32,19 @@ class _Job:
 class Writer:
     """Runs jobs in the order in which they are put, many to a transaction.
 
-    *on_commit* is called in the event loop with the ids of the runs that were written.
+    *finish* ends each transaction, after its jobs. *on_commit* is called in the event loop with the
+    ids of the runs that were written.
     """
 
     def __init__(
-        self, session: Session, *, on_commit: Callable[[list[str]], object] = lambda _: None
+        self,
+        session: Session,
+        *,
+        finish: Callable[[Session], object] = lambda _: None,
+        on_commit: Callable[[list[str]], object] = lambda _: None,
     ) -> None:
         self._session = session
+        self._finish = finish
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -97,6 +103,7 @@ class Writer:
         session.begin()
         try:
             outcomes = [self._outcome(job) for job in batch]
+            self._finish(session)
             session.commit()
         except BaseException:
             session.rolled_back()

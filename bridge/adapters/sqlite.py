@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from bridge.adapters.schema import HISTORY, Migration, missing
 from bridge.adapters.sql import SqlStore
+from bridge.adapters.sql_audit import link
 from bridge.adapters.sql_session import Cursor, Dialect, Session
 from bridge.adapters.sql_writer import Writer
 from bridge.domain.errors import StoreUnavailable
@@ -41,7 +42,7 @@ class SqliteStore(SqlStore):
             StoreUnavailable: There can be no such file, it is none of ours, or it is in use.
         """
         connection = await asyncio.to_thread(self._open)
-        self._writer = Writer(SqliteSession(connection))
+        self._writer = Writer(SqliteSession(connection), finish=link)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -65,6 +66,9 @@ class SqliteStore(SqlStore):
         except sqlite3.Error as error:
             raise _cannot_open(self._path, error) from error
         return SqliteSession(connection)
+
+    def _pending(self) -> list[str]:
+        return pending_migrations(self._path)
 
     async def keep_lease(self, *, seconds: float) -> None:
         """See RunStore: the lock on the file is the lease."""

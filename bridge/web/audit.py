@@ -5,7 +5,6 @@ Knows cursors and JSON lines. Must not know who writes records.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -15,11 +14,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from bridge.domain.audit import AuditRecord
 from bridge.domain.errors import RequestInvalid
 from bridge.ports import AuditFilter, RunStore
+from bridge.services.trail import lines_of, pages
 from bridge.web.queries import text, whole_number
 from bridge.web.views import audit_view
 
 LINES = "application/x-ndjson"
-_PAGE = 500
 _MAX_DIGITS = 18
 
 
@@ -51,24 +50,19 @@ class AuditApi:
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
     async def _everything(self, chosen: AuditFilter) -> Response:
-        chosen = replace(chosen, limit=_PAGE)
-        first = await self._store.audit_records(chosen)  # a failure is still a problem here
+        following = pages(self._store, chosen)
+        first = await anext(following, None)  # a failure is still a problem here
         return StreamingResponse(
-            self._lines(first, chosen), media_type=LINES, headers={"Cache-Control": "no-store"}
+            _lines(first, following), media_type=LINES, headers={"Cache-Control": "no-store"}
         )
 
-    async def _lines(
-        self, page: Sequence[AuditRecord], chosen: AuditFilter
-    ) -> AsyncIterator[bytes]:
-        while page:
-            yield b"".join(_line(record) for record in page)
-            if len(page) < _PAGE:
-                return
-            page = await self._store.audit_records(replace(chosen, before=page[-1].number))
 
-
-def _line(record: AuditRecord) -> bytes:
-    return json.dumps(audit_view(record), ensure_ascii=False).encode() + b"\n"
+async def _lines(
+    first: Sequence[AuditRecord] | None, following: AsyncIterator[Sequence[AuditRecord]]
+) -> AsyncIterator[bytes]:
+    yield lines_of(first or ())
+    async for page in following:
+        yield lines_of(page)
 
 
 def _number(cursor: str | None) -> int | None:

@@ -136,18 +136,29 @@ class ReaderView(_Answer):
     seq: int
 
 
+class SourceView(_Answer):
+    """Where a request came from."""
+
+    address: str | None
+    request: str | None
+
+
 class AuditRecordView(_Answer):
-    """Who did what, when, why, and what came of it."""
+    """Who did what, when, from where, why, and what came of it; ``hash`` covers all the rest."""
 
     number: int
     time: str
+    tenant: str
     action: str
     run: str | None
     caller: str
     user: str | None
+    source: SourceView
     reason: str
     outcome: str
     data: dict[str, Any]
+    previous: str
+    hash: str
 
 
 class AuditPage(_Answer):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.domain.actions import ActionDefinition
-from bridge.domain.audit import AuditRecord
+from bridge.domain.audit import AuditRecord, record_json
 from bridge.domain.commands import Command
 from bridge.domain.definitions import Catalogue
 from bridge.domain.mapping import timestamp
@@ -84,19 +84,7 @@ def _command(command: Command) -> m.CommandView:
 
 def audit_view(record: AuditRecord) -> dict[str, Any]:
     """One line of the audit trail."""
-    draft = record.draft
-    view = m.AuditRecordView(
-        number=record.number,
-        time=timestamp(record.time),
-        action=draft.action,
-        run=draft.run_id,
-        caller=draft.caller,
-        user=draft.user,
-        reason=draft.reason,
-        outcome=draft.outcome,
-        data=dict(draft.data),
-    )
-    return view.model_dump(by_alias=True)
+    return m.AuditRecordView.model_validate(record_json(record)).model_dump(by_alias=True)
 
 
 def action_view(action: ActionDefinition) -> dict[str, Any]:

@@ -18,6 +18,11 @@ from bridge.domain.errors import error_classes
 from bridge.localargo import command
 from bridge.settings import Settings
 
+ARGUMENTS: Mapping[str, str] = {
+    "folder": "folder of action definitions",
+    "file": "an export of the audit trail; none: the run store",
+}
+"""What the arguments of commands are, which click does not know."""
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
@@ -115,7 +120,7 @@ def row_of(parameter: click.Parameter) -> tuple[str, str, str]:
         repeated = " …" if parameter.multiple else ""
         names = ", ".join(parameter.opts)
         return f"`{names}`{repeated}", "" if flag else given, str(parameter.help)
-    return f"`{parameter.human_readable_name.upper()}`", given, "folder of action definitions"
+    return f"`{parameter.human_readable_name.upper()}`", given, ARGUMENTS[str(parameter.name)]
 
 
 def embedded_argo() -> Iterator[tuple[str, str, str]]:

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from bridge.adapters.memory import MemoryStore
+from bridge.domain.audit import hash_of
 from bridge.domain.errors import StoreUnavailable
-from bridge.web import audit
+from bridge.services import trail as trail_service
 from tests.web.making import APPROVER, GUARDED, PLATFORM_TOKEN, THING, Rig, bridge_for, settings_for
 
 LINES = {"Accept": "application/x-ndjson"}
@@ -35,12 +36,16 @@ async def test_a_record_says_who_did_what_when_why_and_what_came_of_it():
         "number": asked["number"],
         "time": asked["time"],
         "action": "run.approve",
+        "tenant": "default",
         "run": run.id,
         "caller": "service:approver",
         "user": None,
+        "source": asked["source"],
         "reason": "as agreed",
         "outcome": "asked",
         "data": {},
+        "previous": accepted["hash"],
+        "hash": hash_of(asked),
     }
     assert asked["time"].endswith("Z")
     assert asked["number"] > accepted["number"]
@@ -83,7 +88,7 @@ async def test_the_trail_is_read_page_by_page():
 @pytest.mark.parametrize("size", [1, 2, 5, 6])
 async def test_the_whole_trail_is_one_download(monkeypatch: pytest.MonkeyPatch, size: int):
     """An auditor's tool gets every record that matches, one JSON object a line."""
-    monkeypatch.setattr(audit, "_PAGE", size)
+    monkeypatch.setattr(trail_service.pages, "__kwdefaults__", {"size": size})
     async with bridge_for() as rig:
         made = [(await rig.http.post("/v1/runs", json=THING)).json()["id"] for _ in range(5)]
         await rig.http.post(f"/v1/runs/{made[0]}/cancel")
