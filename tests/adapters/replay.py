@@ -58,8 +58,11 @@ def json_reply(value: Any, *, status: int = 200) -> Reply:
 
 @asynccontextmanager
 async def replay(replies: Iterable[Reply]) -> AsyncIterator[Replay]:
-    """Serve *replies* in order, one a request; after the last one the last one again."""
-    script = list(replies)
+    """Serve *replies* in order, one a request; after the last one the last one again.
+
+    A list may be filled later, with answers that hold the server's own address.
+    """
+    script = replies if isinstance(replies, list) else list(replies)
     received: list[Received] = []
     open_now: set[asyncio.Task[None] | None] = set()
 
