@@ -198,7 +198,11 @@ def list_actions(folder: Path) -> None:
 @actions.command()
 @_FOLDER
 def validate(folder: Path) -> None:
-    """Check every definition of FOLDER; exit 1 and name file and line if any is wrong."""
+    """Check every action of FOLDER; exit 1 and name file and line of what is wrong.
+
+    Reads each action.yaml, and the WorkflowTemplates beside it for parameters that would be run
+    or read as YAML; what to write instead is named too.
+    """
     catalogue = DefinitionFolders((folder,)).load(last_good=Catalogue(files={}))
     for file in catalogue.files:
         click.echo(f"✓ {file}")

@@ -77,17 +77,18 @@ def merge(
     """Join what was read into one catalogue: ``(file, definition or its error)`` each.
 
     A file that went bad keeps its last good version; a second file with the same id is refused.
+    A file may come with several errors; each of them may name another file that it needs.
     """
     files: dict[str, ActionDefinition] = {}
     problems: list[Problem] = []
     for file, outcome in parsed:
         good = outcome if isinstance(outcome, ActionDefinition) else last_good.files.get(file)
         if isinstance(outcome, DefinitionInvalid):
-            problems.append(Problem(file, outcome.line, outcome.detail))
+            problems.append(Problem(outcome.file or file, outcome.line, outcome.detail))
         taken = next(
-            (name for name, action in files.items() if good and action.id == good.id), None
+            (name for name, action in files.items() if good and action.id == good.id), file
         )
-        if good is not None and taken is not None:
+        if good is not None and taken != file:
             message = f"metadata.id {good.id!r} is already defined in {taken}"
             problems.append(Problem(file, 1, message))
         elif good is not None:

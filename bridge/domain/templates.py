@@ -86,11 +86,11 @@ class _Walk:
                 for position, child in enumerate(node.value):
                     name = _text(_fields(child).get("name")) or str(position)
                     yield from self.node(child, path=path, shown=(*shown, name))
-            case yaml.MappingNode():
+            case _:
                 yield from self.mapping(node, path=path, shown=shown)
 
     def mapping(
-        self, node: yaml.MappingNode, *, path: tuple[str, ...], shown: tuple[str, ...]
+        self, node: yaml.Node, *, path: tuple[str, ...], shown: tuple[str, ...]
     ) -> Iterator[Finding]:
         fields = _fields(node)
         yield from self.command(fields, shown=shown)

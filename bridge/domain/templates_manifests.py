@@ -58,8 +58,11 @@ def _in_scalar(
                 yield _alone(tag.text, tag, _WHY)
     elif not (not scalar.style and _is_one_json(scalar.value, here)) or root:
         mended = f"{{{{=toJson({joined(_unmarked(scalar.value, tags))})}}}}"
-        why = "writes the whole text; write the object out, with" if root else _WHY
-        if here[0].expression.is_json and not root:
+        why = _WHY
+        if root:
+            why = "makes one text of what should be an object"
+            mended = f"the object, with {mended} as one of its values"
+        elif here[0].expression.is_json:
             why = "stands beside other text or in quotes, which takes its own quotes away"
         yield Misplaced(values[0], source.strip(), why, mended)
 
@@ -98,7 +101,7 @@ def _scalars(tree: yaml.Node) -> Iterator[yaml.ScalarNode]:
         case yaml.SequenceNode():
             for child in tree.value:
                 yield from _scalars(child)
-        case yaml.MappingNode():
+        case _:
             for key, child in tree.value:
                 yield from _scalars(key)
                 yield from _scalars(child)

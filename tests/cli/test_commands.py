@@ -83,6 +83,40 @@ def test_a_broken_file_is_named_with_its_line(
     assert "✓ namespace-create/action.yaml" in result.stdout
 
 
+def test_a_value_that_a_workflow_would_run_is_named_with_the_cure(tmp_path: Path):
+    """One line each says where a form could act on the cluster, and what to write instead."""
+    shutil.copytree(SHIPPED, tmp_path / "actions")
+    file = tmp_path / "actions" / "namespace-create" / "workflow.yaml"
+    text = file.read_text()
+    described = "workflow.parameters['description']"
+    for safe, unsafe in (
+        ("{{=workflow.status != 'Succeeded'}}", "'{{workflow.parameters.team-name}}' != 'x'"),
+        (f"{{{{=toJson({described})}}}}", '"{{workflow.parameters.description}}"'),
+    ):
+        assert safe in text
+        text = text.replace(safe, unsafe, 1)
+    file.write_text(text)
+
+    result = run("actions", "validate", tmp_path / "actions")
+
+    assert result.exit_code == 1
+    lines = text.splitlines()
+    found = [
+        (lines[int(problem.split(":")[1]) - 1].strip(), problem.rpartition("; write ")[2])
+        for problem in result.stderr.splitlines()
+    ]
+    assert found == [
+        (
+            'platform.io/description: "{{workflow.parameters.description}}"',
+            "{{=toJson(workflow.parameters.description)}}",
+        ),
+        (
+            "when: \"'{{workflow.parameters.team-name}}' != 'x'\"",
+            "\"{{=workflow.parameters['team-name'] != 'x'}}\"",
+        ),
+    ]
+
+
 def test_a_folder_without_actions_is_a_problem(tmp_path: Path):
     """A mistyped folder does not pass as "nothing wrong"."""
     result = run("actions", "validate", tmp_path)

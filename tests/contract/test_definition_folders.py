@@ -102,3 +102,64 @@ def test_run_ids_sort_by_time_and_jitter_stays_in_its_half():
     assert all(len(one) == 26 and one == one.lower() for one in ids)
     assert [one[:10] for one in ids] == sorted(one[:10] for one in ids)
     assert all(5 <= chance.jitter(10) <= 10 for _ in range(50))
+
+
+RISKY = """\
+apiVersion: argoproj.io/v1alpha1
+kind: WorkflowTemplate
+metadata: {name: make-thing}
+spec:
+  templates:
+  - name: main
+    script: {command: [sh], source: "ls '{{workflow.parameters.name}}'"}
+  - name: guarded
+    steps: [[{name: a, template: main, when: "{{workflow.parameters.name}} == x"}]]
+"""
+
+
+def test_an_action_is_refused_with_its_workflow(tmp_path):
+    """Values that its WorkflowTemplate would run keep an action out; each is named by its line."""
+    put(tmp_path, "a").with_name("workflow.yaml").write_text(RISKY)
+
+    loaded = DefinitionFolders((tmp_path,)).load(last_good=NONE)
+
+    assert loaded.files == {}
+    assert [(problem.file, problem.line) for problem in loaded.problems] == [
+        ("a/workflow.yaml", 7),
+        ("a/workflow.yaml", 9),
+    ]
+    assert 'write ls "${NAME}" with env: [{name: NAME' in loaded.problems[0].message
+
+
+def test_a_workflow_that_went_bad_leaves_the_last_good_version(tmp_path):
+    """A running bridge sees the edit, says what is wrong, works on, and sees the cure."""
+    folders = DefinitionFolders((tmp_path,))
+    workflow = put(tmp_path, "a").with_name("workflow.yaml")
+    before = folders.load(last_good=NONE)
+    workflow.write_text(RISKY)
+
+    during = folders.load(last_good=before)
+    workflow.write_text(RISKY.partition("spec:")[0])
+    after = folders.load(last_good=during)
+
+    assert during.files == before.files
+    assert len(during.problems) == 2
+    assert after.problems == ()
+
+
+def test_an_action_that_uses_the_workflow_of_another_is_refused_with_it(tmp_path):
+    """Two actions may share a WorkflowTemplate; what is wrong with it is wrong for both."""
+    put(tmp_path, "a", action_id="a:make").with_name("workflow.yaml").write_text(RISKY)
+    put(tmp_path, "b", action_id="b:make")
+    put(tmp_path, "c", action_id="c:make").with_name("workflow.yaml").write_text("a: [")
+    text = yaml.safe_dump(DOCUMENT).replace("template: make-thing", "template: other")
+    put(tmp_path, "d", text=text.replace("thing:make", "d:make"))
+
+    loaded = DefinitionFolders((tmp_path,)).load(last_good=NONE)
+
+    assert set(loaded.actions) == {"d:make"}
+    assert [f"{p.file}:{p.line}: {p.message}" for p in loaded.problems if p.file[0] != "a"] == [
+        "b/action.yaml:1: spec.workflow.template: make-thing of a/workflow.yaml is refused",
+        "c/workflow.yaml:2: is not YAML: did not find expected node content",
+        "c/action.yaml:1: spec.workflow.template: make-thing of a/workflow.yaml is refused",
+    ]

@@ -208,8 +208,9 @@ def test_a_file_that_goes_bad_keeps_its_last_good_version():
     good = definition()
     last = merge([("a", good), ("b", other("b:make"))], last_good=Catalogue(files={}))
     bad = DefinitionInvalid("is not YAML", file="a", line=7)
+    new = DefinitionInvalid("is not YAML", file="c", line=7)
 
-    now = merge([("a", bad), ("b", other("b:make")), ("c", bad)], last_good=last)
+    now = merge([("a", bad), ("b", other("b:make")), ("c", new)], last_good=last)
 
     assert now.files["a"] is good
     assert set(now.actions) == {"thing:make", "b:make"}
