@@ -339,7 +339,7 @@ class Bridge:
             draining=lambda: self._draining,
             server_url=settings.url,
             platform_action=settings.platform_action,
-            max_body=settings.max_body_bytes,
+            max_body=settings.body_limits,
         )
         return create_app(parts, lifespan=lifespan)
 

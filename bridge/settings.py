@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from bridge.domain.credentials import bearer_digests, keys, token_digests, webhook_keys
 from bridge.domain.credentials import named as named_secrets
@@ -19,6 +19,7 @@ from bridge.domain.entities import EntityRef
 from bridge.domain.errors import SettingsInvalid
 from bridge.domain.issuers import OidcIssuer, distinct
 from bridge.domain.issuers import issuers as json_issuers
+from bridge.settings_limits import LimitSettings
 
 _LISTS = ("trusted_plugins", "admins")
 
@@ -37,7 +38,7 @@ def _full_ref(text: str) -> str:
     return str(EntityRef.parse(text)).lower() if kind in {"user", "group"} else text
 
 
-class Settings(BaseSettings):
+class Settings(LimitSettings):
     """All settings of ``bridge serve``."""
 
     model_config = SettingsConfigDict(
@@ -53,7 +54,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
     public_url: str = Field(
         default="",
-        description="Address under which Backstage reaches the bridge; default http://HOST:PORT.",
+        description="Address under which Backstage reaches the bridge; default: HOST and PORT.",
     )
     instance: str = Field(
         default="default",
@@ -67,9 +68,6 @@ class Settings(BaseSettings):
         default=0.0,
         ge=0,
         description="On SIGTERM, how long to go on serving while readiness already says no.",
-    )
-    max_body_bytes: int = Field(
-        default=256 * 1024, gt=0, description="Largest request body that is read."
     )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
     log_format: str = Field(default="json", description="json, or console for people.")
@@ -335,7 +333,7 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """The public address without a slash at its end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        return (self.public_url or f"{self.scheme}://{self.host}:{self.port}").rstrip("/")
 
     @property
     def platform_callback(self) -> str:

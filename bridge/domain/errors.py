@@ -112,6 +112,60 @@ class BodyTooLarge(BridgeError):
     code, status, title = "body_too_large", 413, "The request body is too large"
 
 
+class AddressTooLong(BridgeError):
+    """The address of the request exceeds the limit."""
+
+    code, status, title = "address_too_long", 414, "The address is too long"
+
+
+class HeadersTooLarge(BridgeError):
+    """The headers exceed the limit."""
+
+    code, status, title = "headers_too_large", 431, "The headers are too large"
+
+
+class MediaTypeUnsupported(BridgeError):
+    """The body is not said to be JSON."""
+
+    code, status, title = "media_type_unsupported", 415, "The body must be JSON"
+
+
+class RequestSlow(BridgeError):
+    """The request did not arrive in full within the time there is for it."""
+
+    code, status, title = "request_slow", 408, "The request did not arrive in time"
+
+
+class HostUnknown(BridgeError):
+    """A bridge without tokens answers to the names of its own machine only."""
+
+    code, status, title = "host_unknown", 421, "The bridge does not answer to this name"
+
+
+class CrossSite(BridgeError):
+    """A page of another site asks, and no token says that it may."""
+
+    code, status, title = "cross_site", 403, "Pages of other sites may not do this"
+
+
+class RateLimited(BridgeError):
+    """The caller asks too often; ``Retry-After`` says when it may again."""
+
+    code, status, title = "rate_limited", 429, "There are too many requests from you"
+
+
+class TooManyStreams(BridgeError):
+    """The caller has too many live streams open."""
+
+    code, status, title = "too_many_streams", 429, "You have too many live streams open"
+
+
+class Overloaded(BridgeError):
+    """The bridge has as much to do as it takes on. Trying again is right."""
+
+    code, status, title = "overloaded", 503, "The bridge is too busy, try again"
+
+
 class InputInvalid(BridgeError):
     """The input does not fit the action; ``errors`` names every field."""
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from math import isfinite
-from typing import Any, Never, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
@@ -22,16 +21,19 @@ from bridge.domain.errors import (
     BodyTooLarge,
     BridgeError,
     FieldError,
+    MediaTypeUnsupported,
     MethodNotAllowed,
     RequestInvalid,
     RouteUnknown,
 )
+from bridge.domain.json_text import BodyLimits, TooCostly, parse_json
 from bridge.web.addresses import run_address
 
 _log = logging.getLogger(__name__)
 _ERRORS_URL = "https://backstage-argo-bridge.example/errors/"
 _OURS = "Value error, "
 """What pydantic puts in front of a sentence of our own."""
+_MOST_ERRORS = 50
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -97,49 +99,68 @@ async def on_crash(request: Request, error: Exception) -> Response:
     return problem(BridgeError(), instance=request.scope["path"])
 
 
-def _refuse(text: str) -> Never:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _finite(text: str) -> float:
-    """A number that can be written again: 1e999 is JSON, what Python reads of it is not."""
-    number = float(text)
-    return number if isfinite(number) else _refuse(text)
-
-
-async def read_body(request: Request, model: type[B], *, limit: int, optional: bool = False) -> B:
+async def read_body(
+    request: Request,
+    model: type[B],
+    *,
+    limit: BodyLimits,
+    optional: bool = False,
+    any_type: bool = False,
+) -> B:
     """The JSON body as *model*; no body at all is an empty object if it is *optional*.
 
+    *any_type* takes JSON whatever its Content-Type says, for clients that cannot say it.
+
     Raises:
-        BodyTooLarge: Before more than *limit* bytes are held.
-        RequestInvalid: It is not JSON, or not of that shape; ``errors`` names every field.
+        BodyTooLarge: Before more than *limit* allows is held.
+        MediaTypeUnsupported: It is not said to be JSON: what a form or a page of another site can
+            send is not read.
+        RequestInvalid: It is not JSON, too costly, or not of that shape; ``errors`` names every
+            field.
     """
+    sent = await _all_of(request, limit.size)
+    if sent and not any_type and not _is_json(request.headers.get("content-type", "")):
+        raise MediaTypeUnsupported("Send Content-Type: application/json.")
+    try:
+        value = parse_json(sent or (b"{}" if optional else b""), limits=limit)
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _shape_error(error) from error
+    except TooCostly as error:
+        raise RequestInvalid(f"The body costs too much to read: {error}") from error
+    except ValueError as error:
+        raise RequestInvalid("The body is not JSON.") from error
+
+
+async def _all_of(request: Request, size: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > size:
+        raise BodyTooLarge(f"The body exceeds {size} bytes.")
     chunks: list[bytes] = []
-    size = 0
+    held = 0
     try:
         async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise BodyTooLarge(f"The body exceeds {limit} bytes.")
+            held += len(chunk)
+            if held > size:
+                raise BodyTooLarge(f"The body exceeds {size} bytes.")
             chunks.append(chunk)
     except ClientDisconnect as error:
         raise RequestInvalid("The body did not arrive in full.") from error
-    try:
-        sent = b"".join(chunks) or (b"{}" if optional else b"")
-        value = json.loads(sent, parse_constant=_refuse, parse_float=_finite)
-        return model.model_validate(value)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        errors = tuple(
-            FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"].removeprefix(_OURS))
-            for item in found
-        )
-        listed = "; ".join(f"{e.pointer}: {e.message}" for e in errors)
-        raise RequestInvalid(
-            f"The body is not of the right shape: {listed}", errors=errors
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise RequestInvalid("The body is not JSON.") from error
+    return b"".join(chunks)
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
+
+
+def _shape_error(error: ValidationError) -> RequestInvalid:
+    found = error.errors(include_url=False, include_input=False)[:_MOST_ERRORS]
+    errors = tuple(
+        FieldError("".join(f"/{part}" for part in item["loc"]), item["msg"].removeprefix(_OURS))
+        for item in found
+    )
+    listed = "; ".join(f"{e.pointer}: {e.message}" for e in errors)
+    return RequestInvalid(f"The body is not of the right shape: {listed}", errors=errors)
 
 
 def tagged(request: Request, text: str, *, media_type: str) -> Response:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from bridge.domain.callers import Caller
 from bridge.domain.commands import Command
 from bridge.domain.errors import RequestInvalid
+from bridge.domain.json_text import BodyLimits
 from bridge.domain.runs import Run, RunContext, RunStatus
 from bridge.ports import RunFilter
 from bridge.services.actions import Actions
@@ -53,7 +54,7 @@ class RunsApi:
         runs: Runs,
         commands_of: CommandsOf,
         url_of: UrlOf,
-        max_body: int,
+        max_body: BodyLimits,
     ) -> None:
         self._runs = runs
         self._commands_of = commands_of

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.domain.errors import BridgeError, Draining
+from bridge.domain.json_text import BodyLimits
 from bridge.ports import Clock, RunStore
 from bridge.services.actions import Actions
 from bridge.services.control import Control
@@ -56,7 +57,7 @@ class Parts:
     draining: Callable[[], bool]
     server_url: str
     platform_action: str
-    max_body: int
+    max_body: BodyLimits
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -138,7 +139,9 @@ def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     app = Starlette(
         routes=routes(parts),
         middleware=[
-            Middleware(RequireCaller, authenticator=parts.authenticator, max_body=parts.max_body)
+            Middleware(
+                RequireCaller, authenticator=parts.authenticator, max_body=parts.max_body.size
+            )
         ],
         exception_handlers={
             BridgeError: on_bridge_error,

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from bridge.domain.callers import Caller
 from bridge.domain.commands import Verb
+from bridge.domain.json_text import BodyLimits
 from bridge.domain.runs import Run
 from bridge.services.control import Actor, Control, Wish
 from bridge.web.addresses import run_address
@@ -35,7 +36,7 @@ class CommandsApi:
         control: Control,
         commands_of: CommandsOf,
         url_of: UrlOf,
-        max_body: int,
+        max_body: BodyLimits,
     ) -> None:
         self._control = control
         self._commands_of = commands_of

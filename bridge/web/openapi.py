@@ -66,7 +66,7 @@ def _command(verb: str, summary: str, body: type[BaseModel], *problems: int) -> 
         f"/v1/runs/{{run_id}}/{verb}",
         summary,
         {200: (m.RunView,), 202: (m.RunView,)},
-        (400, *_AUTH, 404, *problems, 413),
+        (400, *_AUTH, 404, *problems),
         body=body,
         body_optional=True,
     )
@@ -82,7 +82,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/runs",
         "Accept a run, replay one under its key, or preview one",
         {200: (m.RunView, m.PreviewView), 202: (m.RunView,)},
-        (400, *_AUTH, 404, 409, 413, 422),
+        (400, *_AUTH, 404, 409, 422),
         body=b.RunRequest,
         headers=("Idempotency-Key",),
     ),
@@ -123,7 +123,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _READER,
         "Remember how far a reader has come; it never goes back",
         {200: (m.ReaderView,)},
-        (400, *_AUTH, 404, 413),
+        (400, *_AUTH, 404),
         body=b.ReaderBody,
     ),
     Operation(
@@ -140,7 +140,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/platform/namespaces/request",
         "Ask for a namespace, or for the request under the same key",
         {201: (p.NamespaceRequestView,)},
-        (400, *_AUTH, 404, 409, 413, 422),
+        (400, *_AUTH, 404, 409, 422),
         body=p.NamespaceRequest,
         headers=("Idempotency-Key",),
     ),
@@ -164,7 +164,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/namespaces",
         "What a workflow reports of a namespace",
         {200: (b.NamespaceRecord,)},
-        (400, *_AUTH, 413),
+        (400, *_AUTH),
         body=b.NamespaceRecord,
     ),
     Operation("get", "/api/v1/namespaces", "Reported namespaces", {200: (m.NamespacePage,)}, _AUTH),
@@ -226,7 +226,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.stream is not None:
         answers["200"]["content"][operation.stream] = {"schema": {"type": "string"}}
-    for status in operation.problems:
+    for status in sorted({*operation.problems, *_limits(operation)} - {*operation.answers}):
         answers[str(status)] = _answer((m.Problem,), "application/problem+json")
     described: dict[str, Any] = {
         "summary": operation.summary,
@@ -242,6 +242,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.open:
         described["security"] = []
     return described
+
+
+def _limits(operation: Operation) -> tuple[int, ...]:
+    """What any request can be answered that exceeds a limit."""
+    known = () if operation.open else (429,)
+    body = (408, 413, 415) if operation.body is not None else ()
+    return (414, 431, 503, *known, *body)
 
 
 def _answer(models: tuple[type[BaseModel], ...], media_type: str) -> dict[str, Any]:

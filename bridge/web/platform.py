@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from bridge.domain.callers import Caller
 from bridge.domain.errors import Forbidden
+from bridge.domain.json_text import BodyLimits
 from bridge.ports import RunFilter
 from bridge.services.namespaces import Namespaces
 from bridge.services.runs import Request, Runs
@@ -29,7 +30,7 @@ _FRESH = {"Cache-Control": "no-store"}
 class NamespaceRequestsApi:
     """``/api/platform/namespaces/request`` and ``/api/v1/workflows``: runs in other words."""
 
-    def __init__(self, *, runs: Runs, action: str, url_of: UrlOf, max_body: int) -> None:
+    def __init__(self, *, runs: Runs, action: str, url_of: UrlOf, max_body: BodyLimits) -> None:
         self._runs = runs
         self._action = action
         self._url_of = url_of
@@ -75,7 +76,7 @@ class NamespaceRequestsApi:
 class NamespacesApi:
     """``/api/v1/namespaces``: what workflows reported when a namespace was ready."""
 
-    def __init__(self, *, namespaces: Namespaces, max_body: int) -> None:
+    def __init__(self, *, namespaces: Namespaces, max_body: BodyLimits) -> None:
         self._namespaces = namespaces
         self._max_body = max_body
 
@@ -84,7 +85,8 @@ class NamespacesApi:
         caller: Caller = request.state.caller
         if caller.subject != PLATFORM_CALLER:
             raise Forbidden("Namespaces are reported by workflows, with the PLATFORM_API_TOKEN.")
-        record = await read_body(request, NamespaceRecord, limit=self._max_body)
+        # The guide's workflows send what curl sends.
+        record = await read_body(request, NamespaceRecord, limit=self._max_body, any_type=True)
         body = record.model_dump(by_alias=True)
         await self._namespaces.report(record.name, body, run_id=record.request_id)
         return JSONResponse(body)

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from bridge.domain.callers import Caller
 from bridge.domain.errors import RequestInvalid
+from bridge.domain.json_text import BodyLimits
 from bridge.services.runs import Runs
 from bridge.web.answers import read_body
 from bridge.web.bodies import ReaderBody
@@ -23,7 +24,7 @@ MAX_READER = 200
 class ReadersApi:
     """Cursors that outlive both ends of a stream."""
 
-    def __init__(self, *, runs: Runs, max_body: int) -> None:
+    def __init__(self, *, runs: Runs, max_body: BodyLimits) -> None:
         self._runs = runs
         self._max_body = max_body
 

@@ -36,6 +36,7 @@ PLATFORM_TOKEN = "platform-token-of-24-characters"
 AUTHORIZED = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
 APPROVER = {"Authorization": f"Bearer {APPROVER_TOKEN}"}
 STRANGER = {"Authorization": f"Bearer {STRANGER_TOKEN}"}
+JSON = {"Content-Type": "application/json"}
 THING = {"action": "thing:make", "input": {"name": "one"}}
 
 

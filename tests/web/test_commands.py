@@ -12,6 +12,7 @@ from bridge.domain.runs import RunStatus
 from tests.web.making import (
     APPROVER,
     GUARDED,
+    JSON,
     SERVICE_TOKEN,
     STRANGER,
     Rig,
@@ -233,7 +234,9 @@ async def test_a_body_that_cannot_be_kept_is_refused(verb: str, body: Any, point
     """A reason is one readable line; anything else is named, and nothing is done."""
     async with guarded() as rig:
         run = await rig.waiting()
-        answer = await post(rig, run.id, verb, content=json.dumps(body), headers=APPROVER)
+        answer = await post(
+            rig, run.id, verb, content=json.dumps(body), headers={**APPROVER, **JSON}
+        )
         asked = await commands(rig, run.id)
     assert code(answer) == (400, "request_invalid")
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
@@ -275,7 +278,7 @@ async def test_a_body_that_is_not_json_is_refused(verb: str):
     """A broken body is not taken for none."""
     async with bridge_for() as rig:
         run_id = await rig.accepted()
-        answer = await post(rig, run_id, verb, content=b"reason=x")
+        answer = await post(rig, run_id, verb, content=b"reason=x", headers=JSON)
     assert code(answer) == (400, "request_invalid")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from bridge.domain.runs import RunChanges, RunError, RunStatus
 from bridge.web.openapi import document
-from tests.web.making import PLATFORM_TOKEN, Rig, bridge_for, settings_for
+from tests.web.making import JSON, PLATFORM_TOKEN, Rig, bridge_for, settings_for
 
 ACTIONS = Path(__file__).parents[2] / "backstage-actions" / "actions"
 REQUEST = "/api/platform/namespaces/request"
@@ -164,7 +164,7 @@ async def test_every_wrong_field_of_a_request_is_named(rig: Rig):
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"a"', b"null"])
 async def test_a_request_that_is_no_object_is_refused(rig: Rig, body: bytes):
     """A client that sends something else is told so."""
-    answer = await rig.http.post(REQUEST, content=body)
+    answer = await rig.http.post(REQUEST, content=body, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.runs import RunStatus
-from tests.web.making import SERVICE_TOKEN, THING, bridge_for, settings_for
+from tests.web.making import JSON, SERVICE_TOKEN, THING, bridge_for, settings_for
 
 VERBS = ("cancel", "terminate", "approve", "reject", "retry")
 CONTEXT = {"taskId": "t-1", "stepId": "create", "template": "template:default/thing"}
@@ -230,7 +230,7 @@ ODD = [
 async def test_a_body_that_cannot_be_read_is_refused(body: bytes):
     """Whatever is sent, the caller gets one readable problem and the bridge goes on."""
     async with bridge_for() as rig:
-        answer = await rig.http.post("/v1/runs", content=body)
+        answer = await rig.http.post("/v1/runs", content=body, headers=JSON)
         listed = (await rig.http.get("/v1/runs")).json()["runs"]
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
     assert listed == []
@@ -242,10 +242,71 @@ async def test_deep_json_never_breaks_the_bridge(depth: int, tmp_path: Path):
     extra = b"[" * depth + b"]" * depth
     body = b'{"action": "thing:make", "input": {"name": "a", "extra": %s}}' % extra
     async with SqliteStore(tmp_path / "runs.db") as store, bridge_for(store=store) as rig:
-        answer = await rig.http.post("/v1/runs", content=body)
+        answer = await rig.http.post("/v1/runs", content=body, headers=JSON)
         shown = await rig.http.get("/v1/runs")
     assert answer.status_code in {202, 400, 422}
     assert shown.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
+)
+async def test_a_body_of_another_type_is_not_read(sent: str | None):
+    """What a form on a foreign page can send starts nothing."""
+    headers = {"Content-Type": sent} if sent is not None else {}
+    async with bridge_for() as rig:
+        answer = await rig.http.post("/v1/runs", content=json.dumps(THING), headers=headers)
+        listed = (await rig.http.get("/v1/runs")).json()["runs"]
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type_unsupported")
+    assert listed == []
+
+
+@pytest.mark.parametrize("sent", ["application/json", "Application/JSON ; charset=utf-8"])
+async def test_the_type_of_a_body_may_be_written_in_any_way(sent: str):
+    """Clients differ in how they say JSON."""
+    async with bridge_for() as rig:
+        headers = {"Content-Type": sent}
+        answer = await rig.http.post("/v1/runs", content=json.dumps(THING), headers=headers)
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("changed", "extra", "told"),
+    [
+        ({"max_json_depth": 5}, [[[[]]]], "nested more than 5 levels"),
+        ({"max_json_items": 20}, [0] * 20, "more than 20 fields and list items"),
+        ({"max_string_bytes": 99}, "x" * 100, "longer than 99 bytes"),
+        ({}, 10**64, "more than 64 characters"),
+    ],
+)
+async def test_a_body_that_costs_too_much_is_refused(
+    changed: dict[str, int], extra: object, told: str
+):
+    """The caller reads which limit a body exceeds; nothing of it is built."""
+    body = {**THING, "input": {"name": "a", "extra": extra}}
+    async with bridge_for(settings_for(**changed)) as rig:
+        answer = await rig.http.post("/v1/runs", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+    assert told in answer.json()["detail"]
+
+
+async def test_a_refusal_can_be_written_whatever_was_sent():
+    """A name that is no Unicode text does not break the answer that names it."""
+    body = b'{"action": "thing:make", "\\ud800": 1, "input": {"\\udfff": "\\udbff"}}'
+    async with bridge_for() as rig:
+        shape = await rig.http.post("/v1/runs", content=body, headers=JSON)
+        body = body.replace(b'"\\ud800": 1, ', b"")
+        value = await rig.http.post("/v1/runs", content=body, headers=JSON)
+    assert (shape.status_code, value.status_code) == (400, 422)
+
+
+async def test_many_wrong_fields_make_a_short_answer():
+    """A body of thousands of wrong fields is not told back in full."""
+    body = {**THING, **{f"field{number}": 1 for number in range(5_000)}}
+    async with bridge_for() as rig:
+        answer = await rig.http.post("/v1/runs", json=body)
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == 50
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -258,7 +319,8 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool):
             yield body[at : at + 100]
 
     async with bridge_for(settings_for(max_body_bytes=1_000)) as rig:
-        answer = await rig.http.post("/v1/runs", content=pieces() if chunked else body)
+        sent = pieces() if chunked else body
+        answer = await rig.http.post("/v1/runs", content=sent, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert math.isfinite(answer.json()["status"])
 
