@@ -35,6 +35,7 @@ from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.identity import Issuers, authenticator_of, open_issuers
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
+from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
 from bridge.services.commands import Commander
@@ -43,7 +44,9 @@ from bridge.services.deadlines import Deadlines
 from bridge.services.endings import Endings
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
+from bridge.services.memberships import Memberships
 from bridge.services.pods import PodLogs
+from bridge.services.refusals import Refusals
 from bridge.services.registration import Registrar
 from bridge.services.reopening import Reopening
 from bridge.services.replicas import Replicas
@@ -147,9 +150,18 @@ class Bridge:
             chance=chance,
             tasks=self._tasks,
         )
+        refusals = Refusals(store=store, clock=clock, tasks=self._tasks)
+        catalog = adapters.catalog
+        self.access = Access(
+            actions=self.actions,
+            refusals=refusals,
+            memberships=Memberships(catalog=catalog, clock=clock) if catalog else None,
+            admins=settings.admins,
+        )
         self.runs = Runs(
             store=store,
             actions=self.actions,
+            access=self.access,
             journal=self.journal,
             clock=clock,
             chance=chance,
@@ -162,8 +174,9 @@ class Bridge:
             journal=self.journal,
             runs=self.runs,
             actions=self.actions,
+            access=self.access,
+            refusals=refusals,
             engines=adapters.engines,
-            catalog=adapters.catalog,
             clock=clock,
             on_command=self._commander.take,
         )
@@ -291,7 +304,7 @@ class Bridge:
     async def _go_on(self, run: Run) -> None:
         """Follow a workflow that somebody retried in Argo, as the next attempt of its run."""
         record = AuditDraft("run.reopened", "argo", reason="retried in Argo", data={"of": run.id})
-        await self.runs.again(run, by=record, takes_over=True, reopened=True)
+        await self.runs.again(run, record=record, by=None, takes_over=True, reopened=True)
 
     def _let_go(self, run_id: str) -> None:
         """Another replica has the run: whatever is under way for it here ends at its next write."""
@@ -328,6 +341,7 @@ class Bridge:
             store=adapters.store,
             clock=adapters.clock,
             actions=self.actions,
+            access=self.access,
             runs=self.runs,
             control=self.control,
             streams=self.streams,

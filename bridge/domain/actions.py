@@ -135,9 +135,10 @@ class CatalogSpec(_Model):
 
 
 class Access(_Model):
-    """Who may run the action; empty: everyone with a valid token."""
+    """Who may run the action (empty: everyone with a valid token), and whose a run is."""
 
     groups: tuple[str, ...] = ()
+    team: Source | None = None
 
 
 class Example(_Model):
@@ -180,7 +181,17 @@ class Spec(_Model):
                     raise ValueError(
                         f"workflow.parameters.{name}: input.{rest[0]} is not a field of spec.input"
                     )
+        self._team_is_given(fields)
         return self
+
+    def _team_is_given(self, fields: Mapping[str, Any]) -> None:
+        """Whose a run is must be known, and checked, before it is accepted."""
+        references = self.access.team.references() if self.access.team is not None else ()
+        for reference in references:
+            root, *rest = reference.path
+            if root != "input" or rest[0] not in fields:
+                where = ".".join(reference.path)
+                raise ValueError(f"access.team: {where} is not a field of spec.input")
 
 
 class ActionDefinition(_Model):

@@ -295,10 +295,15 @@ def decide_acceptance(
         owner: The replica that accepts.
 
     Raises:
-        IdempotencyKeyReused: The key was used with other input.
+        IdempotencyKeyReused: The key was used with other input, or by another person through
+            the same service.
         LockHeld: Another run works on the same thing, and *new* may not wait for it.
     """
     if latest is not None:
+        if _is_anothers(latest, new):
+            raise IdempotencyKeyReused(
+                "The Idempotency-Key was used by somebody else before; use a new key."
+            )
         if latest.fingerprint != new.fingerprint:
             raise IdempotencyKeyReused(
                 f"The Idempotency-Key was used for run {latest.id} with other input; use a new key."
@@ -316,6 +321,13 @@ def decide_acceptance(
     holds = new.lock is not None and holder is None
     run = Run.accepted(new, attempt=attempt, owner=owner, holds_lock=holds)
     return Acceptance(run=run, replayed=False)
+
+
+def _is_anothers(latest: Run, new: NewRun) -> bool:
+    """Whether another person asked; a service may ask again for whomever it asked for before."""
+    if new.tenant != latest.tenant:
+        return True
+    return new.user is not None and new.user.lower() != (latest.user or "").lower()
 
 
 def _is_answered_by(latest: Run, new: NewRun) -> bool:

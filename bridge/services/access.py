@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Never
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.audit import AuditDraft
 from bridge.domain.callers import Caller
-from bridge.domain.errors import CatalogUnavailable, Forbidden, RunUnknown
+from bridge.domain.errors import BridgeError, CatalogUnavailable, Forbidden, RunUnknown
 from bridge.domain.policy import (
     Matter,
     Permission,
@@ -68,7 +69,12 @@ class Access:
         return True
 
     async def check(
-        self, permission: Permission, run: Run, caller: Caller, *, attempt: AuditDraft
+        self,
+        permission: Permission,
+        run: Run,
+        caller: Caller,
+        *,
+        attempt: AuditDraft | None = None,
     ) -> None:
         """Nothing, if *caller* may do that to *run*; a refused *attempt* is kept.
 
@@ -82,9 +88,7 @@ class Access:
         if why is None:
             return
         hidden = await self._refusal(Permission.SEE, caller, matter) is not None
-        error = RunUnknown.of(run.id) if hidden else Forbidden(why)
-        await self._refusals.keep(replace(attempt, outcome=error.code))
-        raise error
+        await self._refuse(RunUnknown.of(run.id) if hidden else Forbidden(why), attempt)
 
     async def check_request(
         self,
@@ -102,11 +106,13 @@ class Access:
         """
         matter = request_for(action, tenant=caller.tenant, team=team)
         why = await self._refusal(Permission.RUN, caller, matter)
-        if why is None:
-            return
+        if why is not None:
+            await self._refuse(Forbidden(why), attempt)
+
+    async def _refuse(self, error: BridgeError, attempt: AuditDraft | None) -> Never:
         if attempt is not None:
-            await self._refusals.keep(replace(attempt, outcome=Forbidden.code))
-        raise Forbidden(why)
+            await self._refusals.keep(replace(attempt, outcome=error.code))
+        raise error
 
     async def check_audit(self, caller: Caller) -> None:
         """Nothing, if *caller* may read the audit trail of their tenant.

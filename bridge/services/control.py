@@ -1,19 +1,20 @@
 """Use cases of people on runs that are under way: cancel, terminate, approve, reject, retry.
 
-Knows who may decide, that a second decision is an answer and not an effect, and that everything
-asked leaves a record. Must not know how a command reaches Argo: its owner carries it out.
+Knows what has to be allowed for each, that a second decision is an answer and not an effect, and
+that everything asked leaves a record. Must not know who may (``policy`` does), nor how a command
+reaches Argo: its owner carries it out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bridge.domain.actions import ActionDefinition, Approval
 from bridge.domain.audit import AuditDraft
+from bridge.domain.callers import Caller
 from bridge.domain.commands import Command, Verb
-from bridge.domain.entities import EntityRef
 from bridge.domain.errors import (
     AlreadyDecided,
     BridgeError,
@@ -25,29 +26,19 @@ from bridge.domain.errors import (
 )
 from bridge.domain.events import log
 from bridge.domain.inputs import InputSchema, forbidden_text
+from bridge.domain.policy import Permission
 from bridge.domain.references import FILTERS
 from bridge.domain.runs import Acceptance, Run, RunChanges, RunStatus
 from bridge.domain.workflows import Node
-from bridge.ports import Catalog, Clock, Commanded, Entry, RunStore, WorkflowEngine
+from bridge.ports import Clock, Commanded, Entry, RunStore, WorkflowEngine
+from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.journal import Journal
-from bridge.services.runs import Runs
+from bridge.services.refusals import Refusals
+from bridge.services.runs import Runs, attempt_of
 
 RetryMode = Literal["attempt", "workflow"]
 _BRIDGE = "bridge"
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """A verified caller: the service that speaks, and the person it speaks for."""
-
-    caller: str
-    user: str | None = None
-
-    @property
-    def name(self) -> str:
-        """For people: who did it."""
-        return self.user or self.caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,7 @@ class Wish:
     """What somebody asks of a run, with the reason given."""
 
     run_id: str
-    actor: Actor
+    caller: Caller
     reason: str = ""
 
 
@@ -69,8 +60,9 @@ class Control:
         journal: Journal,
         runs: Runs,
         actions: Actions,
+        access: Access,
+        refusals: Refusals,
         engines: Mapping[str, WorkflowEngine],
-        catalog: Catalog | None,
         clock: Clock,
         on_command: Callable[[Command], object],
     ) -> None:
@@ -78,8 +70,9 @@ class Control:
         self._journal = journal
         self._runs = runs
         self._actions = actions
+        self._access = access
+        self._refusals = refusals
         self._engines = engines
-        self._catalog = catalog
         self._clock = clock
         self._on_command = on_command
 
@@ -89,22 +82,25 @@ class Control:
         """Ask for the end of a run; asking again, or after its end, changes nothing.
 
         Raises:
-            RunUnknown: There is no such run.
+            RunUnknown: There is no such run, or none that the caller may see.
+            Forbidden: The caller may not.
         """
-        return await self._end(wish, Verb.CANCEL)
+        return await self._end(wish, Verb.CANCEL, Permission.CANCEL)
 
     async def terminate(self, wish: Wish) -> Run:
         """Like :meth:`cancel`, but at once and without the workflow's exit handler."""
-        return await self._end(wish, Verb.TERMINATE)
+        return await self._end(wish, Verb.TERMINATE, Permission.TERMINATE)
 
-    async def _end(self, wish: Wish, verb: Verb) -> Run:
+    async def _end(self, wish: Wish, verb: Verb, permission: Permission) -> Run:
         run = await self._store.run(wish.run_id)
+        attempt = _record(wish, verb, outcome="")
+        await self._access.check(permission, run, wish.caller, attempt=attempt)
         if run.finished:
             return run
         changes = RunChanges()
         if not run.cancelling:
             changes = RunChanges(
-                cancel_requested_by=wish.actor.name, cancel_requested_at=self._clock.now()
+                cancel_requested_by=wish.caller.name, cancel_requested_at=self._clock.now()
             )
         commanded = await self._give(wish, verb, changes=changes)
         return commanded.run
@@ -117,7 +113,7 @@ class Control:
         """Approve or reject what a run waits for; the same decision again changes nothing.
 
         Raises:
-            RunUnknown: There is no such run.
+            RunUnknown: There is no such run, or none that the caller may see.
             NotWaiting: No approval is open.
             AlreadyDecided: Somebody has decided, or this person otherwise.
             Forbidden: This person may not decide.
@@ -125,6 +121,8 @@ class Control:
             EngineUnavailable: Argo cannot be asked what is open.
         """
         run = await self._store.run(wish.run_id)
+        attempt = _record(wish, verb, outcome="")
+        await self._access.check(Permission.SEE, run, wish.caller, attempt=attempt)
         definition = await self._actions.definition_of(run)
         gate = await self._open_gate(run, definition)
         if gate is None:
@@ -132,11 +130,10 @@ class Control:
             return await self._decided_before(run, wish, verb, decisions[-1] if decisions else None)
         try:
             approval = _approval_at(gate, definition)
-            await self._may_decide(run, wish.actor, approval)
-            approves = verb is Verb.APPROVE
-            outputs = _outputs(gate, approval, inputs) if approves else {}
+            await self._access.check(Permission.DECIDE, run, wish.caller)
+            outputs = _outputs(gate, approval, inputs) if verb is Verb.APPROVE else {}
         except BridgeError as error:
-            await self._audit(wish, verb, outcome=error.code)
+            await self._refusals.keep(_record(wish, verb, outcome=error.code))
             raise
         commanded = await self._give(wish, verb, gate=gate.id, outputs=outputs)
         if not commanded.fresh:
@@ -148,7 +145,7 @@ class Control:
         definition = await self._actions.definition_of(run)
         found = await self._open_gate(run, definition)
         if found is not None and found.id == gate:
-            wish = Wish(run.id, Actor(_BRIDGE), reason)
+            wish = Wish(run.id, Caller(_BRIDGE, tenant=run.tenant), reason)
             await self._give(wish, Verb.REJECT, gate=gate, told=f"rejected: {reason}")
 
     async def _open_gate(self, run: Run, definition: ActionDefinition) -> Node | None:
@@ -168,32 +165,13 @@ class Control:
         refusal: BridgeError
         if decision is None:
             refusal = NotWaiting(f"Run {run.id} is {run.status} and waits for nobody's approval.")
-        elif decision.verb is verb and decision.by == wish.actor.name:
+        elif decision.verb is verb and decision.by == wish.caller.name:
             return run
         else:
             words = f"{decision.verb.asked} by {decision.by} already{decision.because}"
             refusal = AlreadyDecided(f"It was {words}.")
-        await self._audit(wish, verb, outcome=refusal.code)
+        await self._refusals.keep(_record(wish, verb, outcome=refusal.code))
         raise refusal
-
-    async def _may_decide(self, run: Run, actor: Actor, approval: Approval) -> None:
-        if approval.not_requester and actor.name == (run.user or run.caller):
-            raise Forbidden("Whoever asked for a run cannot decide on it; somebody else has to.")
-        if not approval.by:
-            return
-        whom = " or ".join(approval.by)
-        allowed = {_full(ref) for ref in approval.by}
-        if actor.caller in approval.by or (actor.user or "").lower() in allowed:
-            return
-        if actor.user is None:
-            raise Forbidden(f"The approval is for {whom}; the token names no person.")
-        if self._catalog is None:
-            raise Forbidden(
-                f"The approval is for {whom}, and without BRIDGE_BACKSTAGE_URL the bridge cannot "
-                "look up who is in a group."
-            )
-        if not await self._catalog.memberships(EntityRef.parse(actor.user)) & allowed:
-            raise Forbidden(f"The approval is for {whom}; {actor.user} is none of them.")
 
     # --- trying again ----------------------------------------------------------------------
 
@@ -204,26 +182,28 @@ class Control:
         same one again.
 
         Raises:
-            RunUnknown: There is no such run.
+            RunUnknown: There is no such run, or none that the caller may see.
+            Forbidden: The caller may not retry it, or not ask for such a run.
             NotRetryable: It is open or went well, or has no workflow to go on with.
             InputInvalid: The action has changed and does not take the input any more.
             LockHeld: Another run works on the same thing now.
         """
         run = await self._store.run(wish.run_id)
+        record = attempt_of("run.retry", wish.caller, reason=wish.reason)
+        attempt = replace(record, run_id=run.id)
+        await self._access.check(Permission.RETRY, run, wish.caller, attempt=attempt)
         if run.superseded_by is not None:
             return Acceptance(await self._store.run(run.superseded_by), replayed=True)
         if not run.finished or run.status is RunStatus.SUCCEEDED:
             raise NotRetryable(f"Run {run.id} is {run.status}; only what ended badly is retried.")
         if mode == "workflow" and run.workflow_uid is None:
             raise NotRetryable(f"Run {run.id} never had a workflow; ask for a new attempt.")
-        record = AuditDraft(
-            action="run.retry",
-            caller=wish.actor.caller,
-            user=wish.actor.user,
-            reason=wish.reason,
-            data={"of": run.id, "mode": mode},
+        return await self._runs.again(
+            run,
+            record=replace(record, data={"of": run.id, "mode": mode}),
+            by=wish.caller,
+            takes_over=mode == "workflow",
         )
-        return await self._runs.again(run, by=record, takes_over=mode == "workflow")
 
     # --- what all share --------------------------------------------------------------------
 
@@ -240,7 +220,7 @@ class Control:
         command = Command(
             run_id=wish.run_id,
             verb=verb,
-            by=wish.actor.name,
+            by=wish.caller.name,
             at=self._clock.now(),
             gate=gate,
             reason=wish.reason,
@@ -256,27 +236,11 @@ class Control:
             self._on_command(commanded.command)
         return commanded
 
-    async def _audit(self, wish: Wish, verb: Verb, *, outcome: str) -> None:
-        await self._store.audit(_record(wish, verb, outcome=outcome), now=self._clock.now())
-
 
 def _record(wish: Wish, verb: Verb, *, outcome: str) -> AuditDraft:
-    return AuditDraft(
-        action=f"run.{verb}",
-        caller=wish.actor.caller,
-        user=wish.actor.user,
-        run_id=wish.run_id,
-        reason=wish.reason,
-        outcome=outcome,
+    return attempt_of(
+        f"run.{verb}", wish.caller, run_id=wish.run_id, reason=wish.reason, outcome=outcome
     )
-
-
-def _full(ref: str) -> str:
-    """The full form of an entity reference as the catalog compares it; services have none."""
-    try:
-        return str(EntityRef.parse(ref)).lower()
-    except ValueError:
-        return ref
 
 
 def _approval_at(gate: Node, definition: ActionDefinition) -> Approval:

@@ -1,6 +1,7 @@
 """Use cases on runs: accept, look, preview, try again.
 
-Knows actions, the store and whom to hand an accepted run to. Must not know HTTP or Argo.
+Knows actions, the store, whom to ask whether somebody may, and whom to hand an accepted run to.
+Must not know HTTP or Argo.
 """
 
 from __future__ import annotations
@@ -9,19 +10,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bridge.domain.actions import ActionDefinition
 from bridge.domain.audit import AuditDraft
-from bridge.domain.errors import EventIdInvalid, RequestInvalid
+from bridge.domain.callers import Caller
+from bridge.domain.entities import EntityRef
+from bridge.domain.errors import (
+    EventIdInvalid,
+    FieldError,
+    InputInvalid,
+    LockHeld,
+    RequestInvalid,
+)
 from bridge.domain.events import Event, log, with_gap
 from bridge.domain.mapping import (
     Site,
     example_outputs,
     parameters_of,
     roots_of,
+    text_of,
     workflow_of,
 )
-from bridge.domain.references import render_template
+from bridge.domain.references import Roots, render_template
 from bridge.domain.runs import Acceptance, NewRun, Run, RunContext
 from bridge.ports import Chance, Clock, RunFilter, RunStore
+from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.journal import Journal
 
@@ -34,8 +46,7 @@ class Request:
 
     action: str
     input: Any
-    caller: str
-    user: str | None
+    caller: Caller
     key: str | None = None
     context: RunContext = field(default_factory=RunContext)
 
@@ -48,6 +59,7 @@ class Runs:
         *,
         store: RunStore,
         actions: Actions,
+        access: Access,
         journal: Journal,
         clock: Clock,
         chance: Chance,
@@ -57,6 +69,7 @@ class Runs:
     ) -> None:
         self._store = store
         self._actions = actions
+        self._access = access
         self._journal = journal
         self._clock = clock
         self._chance = chance
@@ -68,23 +81,43 @@ class Runs:
         """Take a request exactly once; the run is durable when this returns.
 
         Raises:
-            ActionUnknown, InputInvalid, IdempotencyKeyReused, LockHeld, RequestInvalid,
-            StoreUnavailable.
+            ActionUnknown, InputInvalid, Forbidden, CatalogUnavailable, IdempotencyKeyReused,
+            LockHeld, RequestInvalid, StoreUnavailable.
         """
-        record = AuditDraft("run.accept", request.caller, request.user, data={"by": "request"})
-        return await self._accept(self._new_run(request), record)
+        new = self._new_run(request)
+        record = attempt_of("run.accept", request.caller, data={"by": "request"})
+        await self._check(new, request.caller, attempt=replace(record, data={"action": new.action}))
+        return await self._accept(new, record, by=request.caller)
 
-    async def _accept(self, new: NewRun, record: AuditDraft) -> Acceptance:
+    async def _check(
+        self, new: NewRun, caller: Caller, *, attempt: AuditDraft | None = None
+    ) -> None:
+        action = self._actions.catalogue.get(new.action)
+        await self._access.check_request(action, caller, team=new.team, attempt=attempt)
+
+    async def _accept(self, new: NewRun, record: AuditDraft, *, by: Caller | None) -> Acceptance:
         first = log(_first_line(new))
-        acceptance = await self._store.accept(new, first=first, audit=(record,))
+        try:
+            acceptance = await self._store.accept(new, first=first, audit=(record,))
+        except LockHeld as error:
+            raise await self._told(error, by) from error
         if not acceptance.replayed:
             self._journal.own(acceptance.run)
             self._on_accepted(acceptance.run)
         return acceptance
 
-    def preview(self, request: Request) -> dict[str, Any]:
+    async def _told(self, error: LockHeld, caller: Caller | None) -> LockHeld:
+        """The same, without the run in the way for who may not see that one."""
+        if error.run_id is None or caller is None:
+            return error
+        if await self._access.sees(await self._store.run(error.run_id), caller):
+            return error
+        return LockHeld("Another run works on the same thing; wait for its end.")
+
+    async def preview(self, request: Request) -> dict[str, Any]:
         """What a run would do, without doing any of it (dry-run). Raises like :meth:`accept`."""
         new = self._new_run(request)
+        await self._check(new, request.caller)
         definition = self._actions.catalogue.get(new.action)
         run = Run.accepted(new, attempt=1)
         roots = roots_of(run, definition=definition, site=self._site)
@@ -108,8 +141,9 @@ class Runs:
             action=definition.id,
             definition=definition.document,
             definition_digest=definition.digest,
-            caller=request.caller,
-            user=request.user,
+            caller=request.caller.subject,
+            user=request.caller.user,
+            tenant=request.caller.tenant,
             key=_checked_key(request.key) or run_id,
             input=checked,
             context=request.context,
@@ -119,50 +153,59 @@ class Runs:
         )
         roots = roots_of(Run.accepted(new, attempt=1), definition=definition, site=self._site)
         parameters_of(definition, roots=roots)  # refused now, not after the caller has gone
+        new = replace(new, team=_team_of(definition, roots=roots))
         lock = definition.spec.lock
         if lock is None:
             return new
         key = render_template(lock.key, roots=roots)
         return replace(new, lock=key, may_queue=lock.when_held == "queue")
 
-    async def get(self, run_id: str) -> Run:
-        """One run. Raises RunUnknown."""
-        return await self._store.run(run_id)
-
-    async def page(self, chosen: RunFilter) -> list[Run]:
-        """Runs, newest first."""
-        return await self._store.runs(chosen)
-
-    async def events(self, run_id: str, *, after: int, limit: int) -> list[Event]:
-        """Stored events of a run. Raises RunUnknown."""
-        await self._store.run(run_id)
-        return with_gap(await self._store.events(run_id, after=after, limit=limit), after=after)
-
-    async def acknowledge(self, run_id: str, *, reader: str, seq: int) -> int:
-        """Remember how far a reader has come; gives where it is. Raises RunUnknown."""
+    async def get(self, run_id: str, *, by: Caller) -> Run:
+        """One run. Raises RunUnknown, also for one that *by* may not see."""
         run = await self._store.run(run_id)
+        await self._access.see(run, by)
+        return run
+
+    async def page(self, chosen: RunFilter, *, by: Caller) -> list[Run]:
+        """Runs that *by* may see, newest first."""
+        return await self._store.runs(replace(chosen, scope=await self._access.scope(by)))
+
+    async def events(self, run: Run, *, after: int, limit: int) -> list[Event]:
+        """Stored events of a run that its reader has got from :meth:`get`."""
+        return with_gap(await self._store.events(run.id, after=after, limit=limit), after=after)
+
+    async def acknowledge(self, run_id: str, *, by: Caller, reader: str, seq: int) -> int:
+        """Remember how far a reader has come; gives where it is. Raises RunUnknown."""
+        run = await self.get(run_id, by=by)
         if seq > run.last_seq:
             raise EventIdInvalid(f"Run {run_id} has {run.last_seq} events, not {seq}.")
         return await self._store.acknowledge(run_id, reader=reader, seq=seq)
 
-    async def acknowledged(self, run_id: str, *, reader: str) -> int:
+    async def acknowledged(self, run_id: str, *, by: Caller, reader: str) -> int:
         """How far a reader has come. Raises RunUnknown."""
+        await self.get(run_id, by=by)
         return await self._store.acknowledged(run_id, reader=reader)
 
     async def again(
-        self, run: Run, *, by: AuditDraft, takes_over: bool, reopened: bool = False
+        self,
+        run: Run,
+        *,
+        record: AuditDraft,
+        by: Caller | None,
+        takes_over: bool,
+        reopened: bool = False,
     ) -> Acceptance:
         """The next attempt of an ended run: a new workflow, or on with the one it had.
 
-        *reopened* says that the workflow runs again already.
+        It belongs to whom the run belongs to, but *by* must be allowed to ask for it anew; None
+        is the bridge itself. *reopened* says that the workflow runs again already.
 
         Raises like :meth:`accept`.
         """
         request = Request(
             action=run.action,
             input=run.input,
-            caller=run.caller,
-            user=run.user,
+            caller=Caller(run.caller, run.user, tenant=run.tenant),
             key=run.key,
             context=run.context,
         )
@@ -172,7 +215,30 @@ class Runs:
             reopened=reopened,
             another=True,
         )
-        return await self._accept(new, by)
+        if by is not None:
+            await self._check(new, by, attempt=replace(record, run_id=run.id, data={}))
+        return await self._accept(new, record, by=by)
+
+
+def attempt_of(action: str, caller: Caller, **known: Any) -> AuditDraft:
+    """The record of what *caller* does, as far as it is *known*."""
+    return AuditDraft(action, caller.subject, caller.user, tenant=caller.tenant, **known)
+
+
+def _team_of(definition: ActionDefinition, *, roots: Roots) -> str | None:
+    """Whose the run is, as a full entity ref in lower case; None if the input names nobody.
+
+    Raises:
+        InputInvalid: What it names is no reference.
+    """
+    source = definition.spec.access.team
+    name = text_of(source, roots=roots) if source is not None else None
+    if not name:
+        return None
+    try:
+        return str(EntityRef.parse(name)).lower()
+    except ValueError as error:
+        raise InputInvalid(str(error), errors=(FieldError("", str(error)),)) from error
 
 
 def _first_line(new: NewRun) -> str:

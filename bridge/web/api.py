@@ -68,8 +68,7 @@ class RunsApi:
         asked = Request(
             action=body.action,
             input=body.input,
-            caller=caller.subject,
-            user=caller.user,
+            caller=caller,
             key=request.headers.get("idempotency-key"),
             context=RunContext(
                 body.context.task_id,
@@ -79,7 +78,7 @@ class RunsApi:
             ),
         )
         if body.context.dry_run:
-            preview = PreviewView.model_validate(self._runs.preview(asked))
+            preview = PreviewView.model_validate(await self._runs.preview(asked))
             return JSONResponse(preview.model_dump(by_alias=True))
         acceptance = await self._runs.accept(asked)
         view = run_view(acceptance.run, workflow_url=self._url_of(acceptance.run))
@@ -97,7 +96,7 @@ class RunsApi:
             before=text(request, "cursor"),
             limit=limit + 1,
         )
-        found = await self._runs.page(chosen)
+        found = await self._runs.page(chosen, by=request.state.caller)
         shown = found[:limit]
         following = shown[-1].id if len(found) > limit else None
         views = [run_view(run, workflow_url=self._url_of(run)) for run in shown]
@@ -105,7 +104,7 @@ class RunsApi:
 
     async def one(self, request: HttpRequest) -> Response:
         """One run, with what was asked of it."""
-        run = await self._runs.get(path_text(request, "run_id"))
+        run = await self._runs.get(path_text(request, "run_id"), by=request.state.caller)
         commands = await self._commands_of(run.id)
         view = run_details(run, workflow_url=self._url_of(run), commands=commands)
         return JSONResponse(view, headers={"Cache-Control": "no-store"})

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from bridge.domain.errors import BridgeError, Draining
 from bridge.domain.json_text import BodyLimits
 from bridge.ports import Clock, RunStore
+from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.control import Control
 from bridge.services.namespaces import Namespaces
@@ -48,6 +49,7 @@ class Parts:
     store: RunStore
     clock: Clock
     actions: Actions
+    access: Access
     runs: Runs
     control: Control
     streams: Streams
@@ -76,7 +78,7 @@ def routes(parts: Parts) -> list[Route]:
         max_body=parts.max_body,
     )
     readers = ReadersApi(runs=parts.runs, max_body=parts.max_body)
-    audit = AuditApi(store=parts.store)
+    audit = AuditApi(store=parts.store, access=parts.access)
     events = EventsEndpoint(runs=parts.runs, streams=parts.streams)
     catalog = CatalogApi(store=parts.store)
     requests = NamespaceRequestsApi(

@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from bridge.domain.audit import AuditRecord
+from bridge.domain.callers import Caller
 from bridge.domain.errors import RequestInvalid
 from bridge.ports import AuditFilter, RunStore
+from bridge.services.access import Access
 from bridge.services.trail import lines_of, pages
 from bridge.web.queries import text, whole_number
 from bridge.web.views import audit_view
@@ -25,12 +27,16 @@ _MAX_DIGITS = 18
 class AuditApi:
     """The trail, newest first; nothing can be written by it."""
 
-    def __init__(self, *, store: RunStore) -> None:
+    def __init__(self, *, store: RunStore, access: Access) -> None:
         self._store = store
+        self._access = access
 
     async def show(self, request: Request) -> Response:
         """A page, or everything as JSON lines."""
+        caller: Caller = request.state.caller
+        await self._access.check_audit(caller)
         chosen = AuditFilter(
+            tenant=caller.tenant,
             run_id=text(request, "run"),
             action=text(request, "action"),
             user=text(request, "user"),

@@ -16,7 +16,7 @@ from bridge.domain.callers import Caller
 from bridge.domain.commands import Verb
 from bridge.domain.json_text import BodyLimits
 from bridge.domain.runs import Run
-from bridge.services.control import Actor, Control, Wish
+from bridge.services.control import Control, Wish
 from bridge.web.addresses import run_address
 from bridge.web.answers import read_body
 from bridge.web.api import CommandsOf, UrlOf
@@ -94,5 +94,4 @@ class CommandsApi:
 
 def _wish(request: Request, body: ReasonBody) -> Wish:
     caller: Caller = request.state.caller
-    actor = Actor(caller=caller.subject, user=caller.user)
-    return Wish(run_id=path_text(request, "run_id"), actor=actor, reason=body.reason)
+    return Wish(run_id=path_text(request, "run_id"), caller=caller, reason=body.reason)

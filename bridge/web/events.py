@@ -37,7 +37,7 @@ class EventsEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        run = await self._runs.get(path_text(request, "run_id"))
+        run = await self._runs.get(path_text(request, "run_id"), by=request.state.caller)
         given = request.headers.get("last-event-id") or request.query_params.get("after")
         after = parse_last_event_id(given)
         if "text/event-stream" not in request.headers.get("accept", ""):
@@ -53,7 +53,7 @@ class EventsEndpoint:
 
     async def _page(self, run: Run, after: int, request: Request) -> Response:
         limit = whole_number(request, "limit", default=_PAGE, largest=1_000)
-        events = await self._runs.events(run.id, after=after, limit=limit)
+        events = await self._runs.events(run, after=after, limit=limit)
         last = events[-1].seq if events else after
         done = run.finished and last >= run.last_seq
         body = {"events": [event_json(e) for e in events], "lastSeq": last, "done": done}

@@ -43,8 +43,7 @@ class NamespaceRequestsApi:
         asked = Request(
             action=self._action,
             input=body.root,
-            caller=caller.subject,
-            user=caller.user,
+            caller=caller,
             key=request.headers.get("idempotency-key"),
         )
         acceptance = await self._runs.accept(asked)
@@ -57,7 +56,7 @@ class NamespaceRequestsApi:
 
     async def status(self, request: HttpRequest) -> Response:
         """How a request stands."""
-        run = await self._runs.get(path_text(request, "request_id"))
+        run = await self._runs.get(path_text(request, "request_id"), by=request.state.caller)
         return JSONResponse(request_view(run, workflow_url=self._url_of(run)), headers=_FRESH)
 
     async def workflows(self, request: HttpRequest) -> Response:
@@ -66,7 +65,7 @@ class NamespaceRequestsApi:
         chosen = RunFilter(
             action=text(request, "action"), before=text(request, "cursor"), limit=limit + 1
         )
-        found = await self._runs.page(chosen)
+        found = await self._runs.page(chosen, by=request.state.caller)
         shown = found[:limit]
         following = shown[-1].id if len(found) > limit else None
         views = [workflow_view(run, workflow_url=self._url_of(run)) for run in shown]

@@ -32,13 +32,17 @@ class ReadersApi:
         """Remember; a cursor never goes back."""
         run_id, reader = path_text(request, "run_id"), _reader(request)
         body = await read_body(request, ReaderBody, limit=self._max_body)
-        seq = await self._runs.acknowledge(run_id, reader=_kept(request, reader), seq=body.seq)
+        caller: Caller = request.state.caller
+        seq = await self._runs.acknowledge(
+            run_id, by=caller, reader=_kept(caller, reader), seq=body.seq
+        )
         return _answer(reader, seq)
 
     async def get(self, request: Request) -> Response:
         """Tell."""
         run_id, reader = path_text(request, "run_id"), _reader(request)
-        seq = await self._runs.acknowledged(run_id, reader=_kept(request, reader))
+        caller: Caller = request.state.caller
+        seq = await self._runs.acknowledged(run_id, by=caller, reader=_kept(caller, reader))
         return _answer(reader, seq)
 
 
@@ -49,9 +53,8 @@ def _reader(request: Request) -> str:
     return reader
 
 
-def _kept(request: Request, reader: str) -> str:
+def _kept(caller: Caller, reader: str) -> str:
     """The name in the store: no reader has a tab, so no other service can make the same one."""
-    caller: Caller = request.state.caller
     return f"{caller.subject}\t{reader}"
 
 

@@ -14,10 +14,10 @@ from bridge.domain.errors import (
     RunUnknown,
 )
 from bridge.domain.runs import RunStatus
-from bridge.services.control import Actor, Wish
+from bridge.services.control import Wish
 from tests.domain.making import NOW, node
 from tests.services.fakes import APPLIED, FakeCatalog
-from tests.services.world import World
+from tests.services.world import World, through_backstage
 
 DOWN = EngineUnavailable("Argo does not answer")
 BY = "user:default/ann"
@@ -91,7 +91,7 @@ async def test_a_run_that_has_ended_is_not_cancelled(world: World):
 async def test_an_unknown_run_cannot_be_cancelled(world: World):
     """Nothing is cancelled by a guess."""
     with pytest.raises(RunUnknown):
-        await world.control.cancel(Wish("unknown", Actor("plugin:scaffolder", BY)))
+        await world.control.cancel(Wish("unknown", through_backstage(BY)))
 
 
 async def test_a_run_that_waits_for_argo_is_cancelled_without_a_workflow(world: World):
@@ -197,7 +197,9 @@ async def test_a_cancel_that_was_committed_before_the_creation_prevents_it(world
 async def test_a_retried_workflow_that_is_cancelled_is_stopped(world: World):
     """A cancel of a run that goes on with a workflow stops that workflow."""
     first = await world.failed()
-    again = (await world.control.retry(Wish(first.id, Actor("s", BY)), "workflow")).run
+    again = (
+        await world.control.retry(Wish(first.id, through_backstage(BY, "thing:admin")), "workflow")
+    ).run
     await world.clock.until(lambda: world.engine.called("retry"))
     await cancel(world, again)
     await world.clock.advance(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.domain.callers import Caller
 from bridge.domain.commands import Verb
 from bridge.domain.errors import (
     AlreadyDecided,
@@ -17,19 +18,19 @@ from bridge.domain.errors import (
 from bridge.domain.progress import Gate
 from bridge.domain.runs import RunStatus
 from bridge.ports import AuditFilter
-from bridge.services.control import Actor, Wish
+from bridge.services.control import Wish
 from tests.domain.making import DOCUMENT, node
 from tests.services.fakes import APPLIED, FakeCatalog
-from tests.services.world import World
+from tests.services.world import World, through_backstage
 
 ANN, BOB, EVE = "user:default/ann", "user:default/bob", "user:default/eve"
-SCAFFOLDER = "plugin:scaffolder"
+ADMIN = frozenset({"thing:admin"})
 APPROVAL = DOCUMENT["spec"]["approval"]
 
 
 def wish(run, who: str | None = BOB, reason: str = "") -> Wish:
-    """What *who* asks through Backstage."""
-    return Wish(run.id, Actor(SCAFFOLDER, who), reason)
+    """What *who* asks through Backstage, as an admin of things."""
+    return Wish(run.id, through_backstage(who, "thing:admin"), reason)
 
 
 def gate(phase: str = "Running", **fields):
@@ -144,13 +145,19 @@ async def test_the_requester_may_not_decide(waiting):
     assert (await trail(world))[-1] == ("run.approve", ANN, "forbidden")
 
 
-@pytest.mark.parametrize(("who", "why"), [(EVE, "is none of them"), (None, "names no person")])
+@pytest.mark.parametrize(
+    ("who", "why"),
+    [
+        (Caller("plugin:scaffolder", EVE, roles=ADMIN), "is none of them"),
+        (Caller("service:ops", roles=ADMIN), "names no person"),
+    ],
+)
 async def test_only_those_who_are_named_may_decide(waiting, who, why):
-    """Others are refused with the name of those who may."""
+    """Others, admins among them, are refused with the name of those who may."""
     world, run = waiting
 
     with pytest.raises(Forbidden, match=f"group:default/admins.*{why}"):
-        await world.control.decide(wish(run, who), Verb.APPROVE, {})
+        await world.control.decide(Wish(run.id, who), Verb.APPROVE, {})
 
     assert world.engine.called("decide") == []
 
@@ -173,8 +180,8 @@ async def test_people_and_services_can_be_named_themselves(world: World, by):
     world.engine.show(run.workflow_name, gate())
     await world.clock.settle()
 
-    actor = Actor("service:ops") if by == ["service:ops"] else Actor(SCAFFOLDER, BOB)
-    await world.control.decide(Wish(run.id, actor), Verb.APPROVE, {})
+    caller = Caller("service:ops") if by == ["service:ops"] else through_backstage(BOB)
+    await world.control.decide(Wish(run.id, caller), Verb.APPROVE, {})
     await world.clock.settle()
 
     assert len(world.engine.called("decide")) == 1

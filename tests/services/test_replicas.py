@@ -11,10 +11,10 @@ from bridge.adapters.memory import Memory
 from bridge.domain.commands import Verb
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.runs import RunStatus
-from bridge.services.control import Actor, Wish
+from bridge.services.control import Wish
 from tests.domain.making import node
 from tests.services.fakes import FakeClock, FaultyStore
-from tests.services.world import Outside, World
+from tests.services.world import Outside, World, through_backstage
 
 ANN, BOB = "user:default/ann", "user:default/bob"
 
@@ -108,7 +108,7 @@ async def test_a_command_reaches_the_owner_from_any_replica(pair, told):
     if not told:
         silence(one)
 
-    await two.control.cancel(Wish(run.id, Actor("plugin:scaffolder", ANN)))
+    await two.control.cancel(Wish(run.id, through_backstage(ANN)))
     await one.clock.advance(0 if told else 3)
 
     assert one.engine.called("stop") == [(run.workflow_name, False)]
@@ -176,7 +176,7 @@ async def test_an_open_command_is_taken_over_with_its_run(pair, verb):
     run = await one.ask()
     await one.tasks.aclose()
     give = two.control.cancel if verb is Verb.CANCEL else two.control.terminate
-    await give(Wish(run.id, Actor("plugin:scaffolder", BOB)))
+    await give(Wish(run.id, through_backstage(BOB, "thing:admin")))
     await two.clock.advance(1)
     assert two.engine.called("stop") == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.domain.errors import RunUnknown, StoreUnavailable
 from bridge.services.retention import Retention
-from tests.services.world import World
+from tests.services.world import World, through_backstage
 
 DAY = 86_400
 
@@ -36,7 +36,7 @@ async def test_old_events_go_and_the_end_stays(world: World, retention):
     removed = await world.clock_run(pruning)
 
     assert removed == (ended.last_seq - 1, 0)
-    page = await world.runs.events(run.id, after=0, limit=99)
+    page = await world.runs.events(run, after=0, limit=99)
     assert [(event.seq, event.draft.type) for event in page] == [
         (ended.last_seq - 1, "gap"),
         (ended.last_seq, "done"),
@@ -54,13 +54,14 @@ async def test_old_runs_go_with_all_that_is_theirs(world: World, retention):
     run = await world.ask(key="k")
     world.ended(run)
     await world.finish(run)
-    await world.runs.acknowledge(run.id, reader="r", seq=1)
+    ann = through_backstage("user:default/ann")
+    await world.runs.acknowledge(run.id, by=ann, reader="r", seq=1)
     world.clock.time += 7 * DAY + 1
 
     await world.clock_run(retention.prune())
 
     with pytest.raises(RunUnknown):
-        await world.runs.get(run.id)
+        await world.runs.get(run.id, by=ann)
     assert (await world.ask(key="k")).attempt == 1
 
 

@@ -22,15 +22,16 @@ from bridge.domain.runs import RunStatus
 from bridge.ports import RunFilter
 from bridge.services.runs import MAX_KEY, Request
 from tests.domain.making import document
-from tests.services.world import World
+from tests.services.world import World, through_backstage
+
+ANN = through_backstage("user:default/ann")
 
 
 def request(**fields) -> Request:
     defaults = {
         "action": "thing:make",
         "input": {"name": "a-thing"},
-        "caller": "plugin:scaffolder",
-        "user": "user:default/ann",
+        "caller": ANN,
     }
     return Request(**{**defaults, **fields})
 
@@ -39,7 +40,7 @@ async def test_an_accepted_run_is_durable_and_has_its_defaults(world: World):
     """When the caller has its answer, the run is stored with the whole input."""
     accepted = await world.runs.accept(request(key="k"))
 
-    run = await world.runs.get(accepted.run.id)
+    run = await world.runs.get(accepted.run.id, by=ANN)
     assert run.status in {RunStatus.ACCEPTED, RunStatus.SUBMITTING}
     assert run.input == {"name": "a-thing", "team": "team-a", "environment": "development"}
     assert (run.key, run.target, run.namespace) == ("k", "default", "argo")
@@ -84,7 +85,7 @@ async def test_a_key_that_is_none_is_refused(world: World, key):
     """A key that could not be sent in a header is no key."""
     with pytest.raises(RequestInvalid, match="1 to 255 printable ASCII"):
         await world.runs.accept(request(key=key))
-    assert await world.runs.page(RunFilter()) == []
+    assert await world.runs.page(RunFilter(), by=ANN) == []
 
 
 async def test_a_wrong_request_leaves_no_trace(world: World):
@@ -94,9 +95,9 @@ async def test_a_wrong_request_leaves_no_trace(world: World):
     with pytest.raises(InputInvalid, match="2 fields need attention"):
         await world.runs.accept(request(input={"team": 3}))
     with pytest.raises(InputInvalid, match="'\\$\\('"):
-        await world.runs.accept(request(user="user:default/$(id)"))
+        await world.runs.accept(request(caller=through_backstage("user:default/$(id)")))
 
-    assert await world.runs.page(RunFilter()) == []
+    assert await world.runs.page(RunFilter(), by=ANN) == []
     assert world.engine.called("create") == []
 
 
@@ -124,27 +125,25 @@ async def test_a_store_that_is_away_accepts_nothing(world: World):
 
 async def test_a_preview_shows_everything_and_does_nothing(world: World):
     """A dry run shows the workflow that would be made, and makes none."""
-    shown = world.runs.preview(request())
+    shown = await world.runs.preview(request())
 
     assert shown["dryRun"] is True
     assert shown["input"]["environment"] == "development"
     assert shown["workflow"]["spec"]["workflowTemplateRef"] == {"name": "make-thing"}
     assert shown["outputs"] == {"thing": "a-thing"}
-    assert await world.runs.page(RunFilter()) == []
+    assert await world.runs.page(RunFilter(), by=ANN) == []
     with pytest.raises(InputInvalid):
-        world.runs.preview(request(input={}))
+        await world.runs.preview(request(input={}))
 
 
 async def test_runs_and_their_events_are_looked_at(world: World):
     """A run, its page and its events can be read; an unknown one is unknown."""
     run = await world.ask()
 
-    assert [found.id for found in await world.runs.page(RunFilter())] == [run.id]
-    assert (await world.runs.events(run.id, after=1, limit=1))[0].seq == 2
+    assert [found.id for found in await world.runs.page(RunFilter(), by=ANN)] == [run.id]
+    assert (await world.runs.events(run, after=1, limit=1))[0].seq == 2
     with pytest.raises(RunUnknown):
-        await world.runs.get("unknown")
-    with pytest.raises(RunUnknown):
-        await world.runs.events("unknown", after=0, limit=1)
+        await world.runs.get("unknown", by=ANN)
 
 
 # --- the actions on offer -------------------------------------------------------------------------

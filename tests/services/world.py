@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.domain.audit import AuditDraft
+from bridge.domain.callers import Caller
 from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, cluster_document
 from bridge.domain.events import Event
 from bridge.domain.mapping import Site
 from bridge.domain.runs import Run, RunContext, RunStatus
+from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.commands import Commander
-from bridge.services.control import Actor, Control, Wish
+from bridge.services.control import Control, Wish
 from bridge.services.deadlines import Deadlines
 from bridge.services.endings import Endings
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
+from bridge.services.memberships import Memberships
 from bridge.services.pods import PodLogs
+from bridge.services.refusals import Refusals
 from bridge.services.registration import Registrar
 from bridge.services.reopening import Reopening
 from bridge.services.replicas import Replicas
@@ -40,6 +44,11 @@ from tests.services.fakes import (
 SITE = Site(instance="one", url="https://bridge.example", cluster="c1")
 
 
+def through_backstage(user: str | None, *roles: str) -> Caller:
+    """A person as the scaffolder speaks for them, or the scaffolder alone."""
+    return Caller("plugin:scaffolder", user, roles=frozenset(roles))
+
+
 @dataclass
 class Outside:
     """What outlives a process."""
@@ -47,6 +56,7 @@ class Outside:
     store: FaultyStore = field(default_factory=FaultyStore)
     engine: FakeEngine = field(default_factory=FakeEngine)
     catalog: FakeCatalog | None = None
+    admins: tuple[str, ...] = ()
     clock: FakeClock = field(default_factory=FakeClock)
     chance: FakeChance = field(default_factory=FakeChance)
     source: FakeSource = field(
@@ -93,16 +103,29 @@ class World:
             engines=engines, followers=followers, site=SITE, at_once=at_once, **tools
         )
         self.commander = Commander(engines=engines, tasks=self.tasks, **tools)
+        catalog = outside.catalog
+        refusals = Refusals(store=self.store, clock=self.clock, tasks=self.tasks)
+        self.access = Access(
+            actions=self.actions,
+            refusals=refusals,
+            memberships=Memberships(catalog=catalog, clock=self.clock) if catalog else None,
+            admins=outside.admins,
+        )
         self.runs = Runs(
-            site=SITE, namespaces={"default": "argo"}, on_accepted=self.submit, **tools
+            site=SITE,
+            namespaces={"default": "argo"},
+            on_accepted=self.submit,
+            access=self.access,
+            **tools,
         )
         self.control = Control(
             store=self.store,
             journal=self.journal,
             runs=self.runs,
             actions=self.actions,
+            access=self.access,
+            refusals=refusals,
             engines=engines,
-            catalog=outside.catalog,
             clock=self.clock,
             on_command=self.commander.take,
         )
@@ -162,7 +185,7 @@ class World:
     async def go_on(self, run: Run) -> None:
         """Follow a workflow that was retried in Argo."""
         record = AuditDraft("run.reopened", "argo", data={"of": run.id})
-        await self.runs.again(run, by=record, takes_over=True, reopened=True)
+        await self.runs.again(run, record=record, by=None, takes_over=True, reopened=True)
 
     async def take_up(self, runs: list[Run]) -> None:
         """Go on with claimed runs."""
@@ -213,13 +236,12 @@ class World:
         self.outside.source.catalogue = Catalogue(files={"thing": definition(**spec)})
         self.actions.reload()
 
-    async def ask(self, *, key: str | None = None, **given: Any) -> Run:
+    async def ask(self, *, by: Caller | None = None, key: str | None = None, **given: Any) -> Run:
         """A request for ``thing:make``."""
         request = Request(
             action="thing:make",
             input={"name": "a-thing", **given},
-            caller="plugin:scaffolder",
-            user="user:default/ann",
+            caller=by or through_backstage("user:default/ann"),
             key=key,
             context=RunContext("task-1", "make", "template:default/thing"),
         )
@@ -244,8 +266,9 @@ class World:
         return [line for line in self.told(run) if line[0] in "●✓✗○⏸" or " | " in line]
 
     async def cancel(self, run: Run, *, by: str = "user:default/ann") -> Run:
-        """Somebody cancels."""
-        cancelled = await self.control.cancel(Wish(run.id, Actor("plugin:scaffolder", by)))
+        """Somebody cancels who may: whoever asked for it, or an admin of its action."""
+        caller = through_backstage(by, "thing:admin")
+        cancelled = await self.control.cancel(Wish(run.id, caller))
         await self.clock.settle()
         return cancelled
 

@@ -32,10 +32,12 @@ GUARDED = Path(__file__).parent / "guarded"
 SERVICE_TOKEN = "service-token-of-24-characters"
 APPROVER_TOKEN = "approver-token-of-24-characters"
 STRANGER_TOKEN = "stranger-token-of-24-characters"
+ADMIN_TOKEN = "admin-token-of-24-characters"
 PLATFORM_TOKEN = "platform-token-of-24-characters"
 AUTHORIZED = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
 APPROVER = {"Authorization": f"Bearer {APPROVER_TOKEN}"}
 STRANGER = {"Authorization": f"Bearer {STRANGER_TOKEN}"}
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 JSON = {"Content-Type": "application/json"}
 THING = {"action": "thing:make", "input": {"name": "one"}}
 
@@ -118,10 +120,12 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 def settings_for(**changed: Any) -> Settings:
-    """Settings of a bridge with one service token and a Platform API token."""
+    """Settings of a bridge with tokens of four services, one of them an admin's."""
     plain = {
         "actions": ACTIONS,
-        "tokens": f"tester={SERVICE_TOKEN},approver={APPROVER_TOKEN},other={STRANGER_TOKEN}",
+        "tokens": f"tester={SERVICE_TOKEN},approver={APPROVER_TOKEN},other={STRANGER_TOKEN},"
+        f"admin={ADMIN_TOKEN}",
+        "admins": "service:admin",
         "platform_api_token": PLATFORM_TOKEN,
     }
     return Settings(**{**plain, **changed})

@@ -10,9 +10,18 @@ from bridge.adapters.memory import MemoryStore
 from bridge.domain.audit import hash_of
 from bridge.domain.errors import StoreUnavailable
 from bridge.services import trail as trail_service
-from tests.web.making import APPROVER, GUARDED, PLATFORM_TOKEN, THING, Rig, bridge_for, settings_for
+from tests.web.making import (
+    ADMIN,
+    APPROVER,
+    GUARDED,
+    PLATFORM_TOKEN,
+    THING,
+    Rig,
+    bridge_for,
+    settings_for,
+)
 
-LINES = {"Accept": "application/x-ndjson"}
+LINES = {**ADMIN, "Accept": "application/x-ndjson"}
 
 
 async def trail(rig: Rig, **query: str | int) -> list[tuple[str, str]]:
@@ -28,7 +37,7 @@ async def test_a_record_says_who_did_what_when_why_and_what_came_of_it():
         run = await rig.waiting()
         body = {"reason": "as agreed"}
         await rig.http.post(f"/v1/runs/{run.id}/approve", json=body, headers=APPROVER)
-        answer = await rig.http.get("/v1/audit", params={"run": run.id})
+        answer = await rig.http.get("/v1/audit", params={"run": run.id}, headers=ADMIN)
     asked, accepted = answer.json()["records"]
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json()["next"] is None
@@ -75,7 +84,7 @@ async def test_the_trail_is_read_page_by_page():
         made = [(await rig.http.post("/v1/runs", json=THING)).json()["id"] for _ in range(5)]
         query, runs, sizes = {"limit": "2"}, [], []
         while True:
-            page = (await rig.http.get("/v1/audit", params=query)).json()
+            page = (await rig.http.get("/v1/audit", params=query, headers=ADMIN)).json()
             runs += [record["run"] for record in page["records"]]
             sizes.append(len(page["records"]))
             if page["next"] is None:
@@ -101,7 +110,7 @@ async def test_the_whole_trail_is_one_download(monkeypatch: pytest.MonkeyPatch, 
     assert (none.status_code, none.text) == (200, "")
 
 
-@pytest.mark.parametrize("headers", [{}, LINES])
+@pytest.mark.parametrize("headers", [ADMIN, LINES])
 @pytest.mark.parametrize(
     "query", ["cursor=x", "cursor=-1", "cursor=", f"cursor={'9' * 19}", "run=%00", "user=a%0Ab"]
 )
@@ -116,11 +125,11 @@ async def test_a_wrong_question_is_refused(query: str, headers: dict[str, str]):
 async def test_a_page_has_a_size(limit: str):
     """Nobody can ask for a page that the bridge cannot hold."""
     async with bridge_for() as rig:
-        answer = await rig.http.get("/v1/audit", params={"limit": limit})
+        answer = await rig.http.get("/v1/audit", params={"limit": limit}, headers=ADMIN)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
 
 
-@pytest.mark.parametrize("headers", [{}, LINES])
+@pytest.mark.parametrize("headers", [ADMIN, LINES])
 async def test_a_trail_that_cannot_be_read_is_a_problem(headers: dict[str, str]):
     """A download that fails at once says why, and is not an empty file."""
 

@@ -10,11 +10,11 @@ import pytest
 
 from bridge.domain.runs import RunStatus
 from tests.web.making import (
+    ADMIN,
     APPROVER,
     GUARDED,
     JSON,
     SERVICE_TOKEN,
-    STRANGER,
     Rig,
     bridge_for,
     settings_for,
@@ -167,15 +167,16 @@ async def test_nobody_waits_for_a_decision(verb: str):
 @pytest.mark.parametrize("verb", ["approve", "reject"])
 @pytest.mark.parametrize(
     ("headers", "sentence"),
-    [({}, "Whoever asked for a run cannot decide on it"), (STRANGER, "The approval is for")],
+    [({}, "Whoever asked for a run cannot decide on it"), (ADMIN, "The approval is for")],
 )
 async def test_who_may_not_decide_is_refused(verb: str, headers: dict[str, str], sentence: str):
-    """Neither the requester nor a stranger can decide, and the attempt is on record."""
+    """Neither the requester nor an admin can decide, and the attempt is on record."""
     async with guarded() as rig:
         run = await rig.waiting()
         refused = await post(rig, run.id, verb, headers=headers)
         asked = await commands(rig, run.id)
-        trail = (await rig.http.get("/v1/audit", params={"action": f"run.{verb}"})).json()
+        query = {"action": f"run.{verb}"}
+        trail = (await rig.http.get("/v1/audit", params=query, headers=ADMIN)).json()
     assert code(refused) == (403, "forbidden")
     assert sentence in refused.json()["detail"]
     assert asked == []

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from bridge.domain.entities import entity_document
 from bridge.web.auth import OPEN_PREFIX, OPEN_ROUTES
 from bridge.web.openapi import OPERATIONS, document
-from tests.web.making import GUARDED, PLATFORM_TOKEN, THING, bridge_for, settings_for
+from tests.web.making import ADMIN, GUARDED, PLATFORM_TOKEN, THING, bridge_for, settings_for
 
 RECORD = {
     "name": "team-a-dev",
@@ -222,7 +222,7 @@ async def test_answers_fit_their_schemas():
         check("CommandView", details["commands"][0])
         reader = f"{run['links']['self']}/readers/r"
         check("ReaderView", (await rig.http.put(reader, json={"seq": 1})).json())
-        check("AuditPage", (await rig.http.get("/v1/audit")).json())
+        check("AuditPage", (await rig.http.get("/v1/audit", headers=ADMIN)).json())
         check("RunRequest", json.loads(json.dumps(THING)))
         check("RetryBody", {"reason": "flaky", "mode": "workflow"})
 

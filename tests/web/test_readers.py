@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.making import APPROVER, bridge_for, served
+from tests.web.making import ADMIN, bridge_for, served
 
 
 async def test_a_cursor_is_remembered_and_never_goes_back():
@@ -34,8 +34,8 @@ async def test_a_cursor_belongs_to_who_named_it():
         run_id = await rig.accepted()
         here = f"/v1/runs/{run_id}/readers/r"
         await rig.http.put(here, json={"seq": 1})
-        seen = await rig.http.get(here, headers=APPROVER)
-        await rig.http.put(here, json={"seq": 0}, headers=APPROVER)
+        seen = await rig.http.get(here, headers=ADMIN)
+        await rig.http.put(here, json={"seq": 0}, headers=ADMIN)
         mine = await rig.http.get(here)
     assert (seen.json()["seq"], mine.json()["seq"]) == (0, 1)
 

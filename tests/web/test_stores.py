@@ -10,7 +10,7 @@ import pytest
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
 from bridge.ports import RunStore
-from tests.web.making import APPROVER, GUARDED, bridge_for, settings_for, until
+from tests.web.making import ADMIN, APPROVER, GUARDED, bridge_for, settings_for, until
 
 REASON = "wie besprochen: {größer} 🎉"
 
@@ -53,8 +53,9 @@ async def test_a_run_is_approved_ended_and_tried_again(store: RunStore):
             "/v1/runs", json={"action": "thing:make", "input": {"name": "one"}}
         )
         query = {"run": run.id, "limit": "2"}
-        first = (await rig.http.get("/v1/audit", params=query)).json()
-        rest = (await rig.http.get("/v1/audit", params={**query, "cursor": first["next"]})).json()
+        first = (await rig.http.get("/v1/audit", params=query, headers=ADMIN)).json()
+        query["cursor"] = first["next"]
+        rest = (await rig.http.get("/v1/audit", params=query, headers=ADMIN)).json()
     assert (again.status_code, retried.status_code) == (200, 202)
     assert rig.engine.supplied == {"size": "large"}
     assert (cursors, others) == ([2, 3, 3], 0)
