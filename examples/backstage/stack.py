@@ -164,6 +164,7 @@ def build(
         "BRIDGE_DATABASE": str(state / "bridge.db"),
         "BRIDGE_ARGO_URL": argo_url,
         "BRIDGE_BACKSTAGE_URL": f"http://127.0.0.1:{ports['backstage']}",
+        "BRIDGE_BACKSTAGE_ISSUER": f"{backstage_url}/api/auth",
         "BRIDGE_BACKSTAGE_TOKEN": catalog_token,
         "BRIDGE_PLATFORM_API_TOKEN": platform_token,
         **(bridge_environment or {}),
