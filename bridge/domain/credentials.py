@@ -17,7 +17,7 @@ LEAST_KEY_BYTES = 32
 LEAST_TOKEN_BYTES = 24
 LEAST_WEBHOOK_BYTES = 24
 """Standard Webhooks 1.0.0: between 24 and 64 random bytes."""
-PUBLISHED_SECRET = b"change-me-in-production"
+PUBLISHED_SECRET = b"change-me-in-production".ljust(LEAST_KEY_BYTES, b"\0")
 """What the platform API's documents sign with; it counts in demo mode, which lets everybody in."""
 
 _HASHED = "sha256:"
@@ -85,7 +85,8 @@ def keys(text: str, *, of: str, strict: bool) -> tuple[bytes, ...]:
         reason = fault(secret, least=LEAST_KEY_BYTES) if strict else None
         if reason is not None:
             raise SettingsInvalid(f"Secret {number} of {of} {reason}")
-    return found
+    # HMAC fills short keys up with zeros (RFC 2104): this changes no signature, only the length.
+    return tuple(secret.ljust(LEAST_KEY_BYTES, b"\0") for secret in found)
 
 
 def named(text: str, *, of: str) -> tuple[tuple[str, str], ...]:

@@ -163,6 +163,15 @@ async def test_a_published_key_for_something_else_signs_no_token(key: dict[str, 
         await identify(tokens().token(), keys=Published(({**RSA.jwk, **key},)))
 
 
+@pytest.mark.filterwarnings("ignore:The RSA key:jwt.warnings.InsecureKeyLengthWarning")
+async def test_a_key_that_can_be_broken_proves_nothing():
+    """An issuer's short key, which somebody may have found out, lets nobody in."""
+    weak = KeyPair("RS256", "weak", rsa.generate_private_key(65_537, 1_024))
+    token = Kind("oidc", tokens().claims, "JWT", weak).token()
+    with pytest.raises(Unauthenticated):
+        await identify(token, keys=Published((weak.jwk,)))
+
+
 async def test_each_algorithm_must_be_asked_for():
     """An issuer that signs otherwise is accepted once the operator says so."""
     token = Kind("oidc", tokens().claims, "JWT", ELLIPTIC).token()

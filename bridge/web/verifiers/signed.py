@@ -124,7 +124,11 @@ def checked(
                 audience=audience,
                 issuer=issuer,
                 leeway=LEEWAY_SECONDS,
-                options={"require": wanted, "verify_aud": audience is not None},
+                options={
+                    "require": wanted,
+                    "verify_aud": audience is not None,
+                    "enforce_minimum_key_length": True,
+                },
             )
         except jwt.InvalidSignatureError as error:
             failure = error  # another key may have signed it
