@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 DEFAULT_TENANT = "default"
 PLATFORM_ADMIN = "platform:admin"
+CALLBACK = "platform-api"
+"""The subject of workflows that report to the Platform API."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"user:[a-z0-9._-]{1,63}/[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bridge.domain.actions import ActionDefinition
-from bridge.domain.callers import DEFAULT_TENANT, PLATFORM_ADMIN, Caller
+from bridge.domain.callers import CALLBACK, DEFAULT_TENANT, PLATFORM_ADMIN, Caller
 from bridge.domain.entities import EntityRef
 from bridge.domain.runs import Run
 
@@ -34,6 +34,7 @@ class Permission(StrEnum):
     RETRY = "retry"
     DECIDE = "decide"
     AUDIT = "audit"
+    REPORT = "report"
 
 
 class Relation(StrEnum):
@@ -47,6 +48,7 @@ class Relation(StrEnum):
     MEMBER = "a member of the run's team"
     APPROVER = "named by the action's `approval.by`, or anybody if it names nobody"
     ADMIN = "an admin of the action"
+    CALLBACK = "a workflow, by the token of its callback"
 
 
 _BY_GROUP = frozenset({Relation.INVITED, Relation.MEMBER, Relation.APPROVER, Relation.ADMIN})
@@ -114,6 +116,12 @@ RULES: Mapping[Permission, tuple[Clause, ...]] = MappingProxyType(
                 Relation.ADMIN,
             ),
         ),
+        Permission.REPORT: (
+            _clause(
+                "Namespaces are reported by workflows, with the PLATFORM_API_TOKEN.",
+                Relation.CALLBACK,
+            ),
+        ),
     }
 )
 """Every clause of a permission has to be met."""
@@ -171,6 +179,7 @@ def relations(caller: Caller, matter: Matter) -> frozenset[Relation]:
         Relation.APPROVER: approvers is not None
         and (not approvers or _is_named(caller, approvers)),
         Relation.ADMIN: administers(caller, matter.action),
+        Relation.CALLBACK: caller.subject == CALLBACK,
     }
     return frozenset(relation for relation, so in holds.items() if so)
 

@@ -124,6 +124,16 @@ class Access:
         if why is not None:
             raise Forbidden(why)
 
+    async def check_report(self, caller: Caller) -> None:
+        """Nothing, if *caller* may say which namespaces there are.
+
+        Raises:
+            Forbidden: Only workflows know.
+        """
+        why = await self._refusal(Permission.REPORT, caller, Matter(tenant=caller.tenant))
+        if why is not None:
+            raise Forbidden(why)
+
     async def scope(self, caller: Caller) -> Scope:
         """The runs that *caller* may see.
 

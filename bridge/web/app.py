@@ -88,7 +88,9 @@ def routes(parts: Parts) -> list[Route]:
         max_body=parts.max_body,
     )
     namespaces = NamespacesApi(
-        namespaces=Namespaces(store=parts.store, clock=parts.clock), max_body=parts.max_body
+        namespaces=Namespaces(store=parts.store, clock=parts.clock),
+        access=parts.access,
+        max_body=parts.max_body,
     )
     health = HealthApi(
         store=parts.store,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bridge.domain.callers import PLATFORM_ADMIN, Caller, with_admins
+from bridge.domain.callers import CALLBACK, PLATFORM_ADMIN, Caller, with_admins
 from bridge.domain.errors import (
     BodyTooLarge,
     BridgeError,
@@ -26,7 +26,6 @@ from bridge.web.verifiers.statics import Holders, holder_of
 from bridge.web.verifiers.webhooks import Webhooks
 
 DEMO_CALLER = Caller("demo", "user:default/guest", roles=frozenset({PLATFORM_ADMIN}))
-PLATFORM_CALLER = "platform-api"
 PLATFORM_ROUTES = frozenset({"/api/v1/namespaces"})
 WEBHOOK_ROUTES = frozenset({"/v1/runs", "/api/platform/namespaces/request"})
 OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/openapi.json"})
@@ -99,7 +98,7 @@ class Authenticator:
         if holder_of(token, self._verifiers.callback) is not None:
             if path not in PLATFORM_ROUTES:
                 raise Forbidden("The Platform API token is for /api/v1/namespaces only.")
-            return Caller(PLATFORM_CALLER)
+            return Caller(CALLBACK)
         name = holder_of(token, self._verifiers.services)
         if name is not None:
             return Caller(f"service:{name}")

@@ -10,15 +10,14 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from bridge.domain.callers import Caller
-from bridge.domain.errors import Forbidden
 from bridge.domain.json_text import BodyLimits
 from bridge.ports import RunFilter
+from bridge.services.access import Access
 from bridge.services.namespaces import Namespaces
 from bridge.services.runs import Request, Runs
 from bridge.web.addresses import request_address
 from bridge.web.answers import read_body
 from bridge.web.api import UrlOf
-from bridge.web.auth import PLATFORM_CALLER
 from bridge.web.bodies import NamespaceRecord
 from bridge.web.models import NamespacePage
 from bridge.web.platform_views import NamespaceRequest, request_view, workflow_view
@@ -75,15 +74,14 @@ class NamespaceRequestsApi:
 class NamespacesApi:
     """``/api/v1/namespaces``: what workflows reported when a namespace was ready."""
 
-    def __init__(self, *, namespaces: Namespaces, max_body: BodyLimits) -> None:
+    def __init__(self, *, namespaces: Namespaces, access: Access, max_body: BodyLimits) -> None:
         self._namespaces = namespaces
+        self._access = access
         self._max_body = max_body
 
     async def report(self, request: HttpRequest) -> Response:
         """Insert or replace a record; only workflows know when a namespace is ready."""
-        caller: Caller = request.state.caller
-        if caller.subject != PLATFORM_CALLER:
-            raise Forbidden("Namespaces are reported by workflows, with the PLATFORM_API_TOKEN.")
+        await self._access.check_report(request.state.caller)
         # The guide's workflows send what curl sends.
         record = await read_body(request, NamespaceRecord, limit=self._max_body, any_type=True)
         body = record.model_dump(by_alias=True)
