@@ -13,12 +13,15 @@ import pytest
 
 from bridge.domain.runs import RunChanges, RunError, RunStatus
 from bridge.web.openapi import document
+from tests.web.making import ACTIONS as THINGS
 from tests.web.making import JSON, PLATFORM_TOKEN, Rig, bridge_for, settings_for
 
 ACTIONS = Path(__file__).parents[2] / "backstage-actions" / "actions"
 REQUEST = "/api/platform/namespaces/request"
 WORKFLOWS = "/api/v1/workflows"
 PLATFORM = {"Authorization": f"Bearer {PLATFORM_TOKEN}"}
+SECRET = "a-secret-of-at-least-32-characters"
+ADMIN = ["platform:admin"]
 ASKED = {
     "namespaceName": "argo-test-1732250000000",
     "team": "platform",
@@ -28,6 +31,14 @@ ASKED = {
     "features": ["istio-injection", "monitoring-enhanced"],
     "description": "Testing Argo Workflows integration",
 }
+
+
+def person(name: str, **claims: Any) -> dict[str, str]:
+    """The header of somebody who was signed in by the platform."""
+    now = int(time.time())
+    plain = {"sub": name, "iss": "platform-api", "aud": "platform-users", "groups": []}
+    token = jwt.encode({**plain, "iat": now, "exp": now + 60, **claims}, SECRET, algorithm="HS256")
+    return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture
@@ -267,21 +278,51 @@ async def test_only_a_workflow_reports_a_namespace(rig: Rig):
     assert listed == {"namespaces": []}
 
 
+async def test_a_request_is_shown_to_whom_it_concerns():
+    """Who asked sees it; strangers, and admins of another tenant, are told that there is none."""
+    async with bridge_for(settings_for(actions=ACTIONS, platform_secret=SECRET)) as rig:
+        asked = await rig.http.post(REQUEST, json=ASKED, headers=person("ann", roles=ADMIN))
+        here = asked.headers["location"]
+        strangers = [person("bob"), person("ann", roles=ADMIN, tenant="acme")]
+        hidden = [await rig.http.get(here, headers=who) for who in strangers]
+        lists = [(await rig.http.get(WORKFLOWS, headers=who)).json() for who in strangers]
+        shown = await rig.http.get(here, headers=person("ann"))
+        listed = (await rig.http.get(WORKFLOWS, headers=person("ann"))).json()["workflows"]
+    assert (asked.status_code, asked.json()["requestedBy"]) == (201, "user:default/ann")
+    assert {(a.status_code, a.json()["code"]) for a in hidden} == {(404, "run_unknown")}
+    assert lists == [{"workflows": [], "next": None}] * 2
+    assert shown.status_code == 200
+    assert [item["requestId"] for item in listed] == [asked.json()["requestId"]]
+
+
+async def test_the_action_says_who_may_request(tmp_path: Path):
+    """The Platform API is no way around an action's access rules."""
+    (tmp_path / "thing").mkdir()
+    plain = (THINGS / "thing-make" / "action.yaml").read_text()
+    guarded = f"{plain}  access: {{groups: [group:default/team-a]}}\n"
+    (tmp_path / "thing" / "action.yaml").write_text(guarded)
+    changed = {"actions": tmp_path, "platform_action": "thing:make", "platform_secret": SECRET}
+    async with bridge_for(settings_for(**changed)) as rig:
+        answers = [
+            await rig.http.post(REQUEST, json={"name": "one"}, headers=person("ann", groups=groups))
+            for groups in (["Team-A"], ["Team-B"])
+        ]
+    assert [answer.status_code for answer in answers] == [201, 403]
+    assert answers[1].json()["code"] == "forbidden"
+    assert "group:default/team-a" in answers[1].json()["detail"]
+
+
 async def test_namespaces_of_another_tenant_are_not_listed():
     """What is reported for one tenant is not shown to another."""
-    secret = "a-secret-of-at-least-32-characters"
-    claims = {"sub": "bob", "tenant": "acme", "iss": "platform-api", "aud": "platform-users"}
-    now = int(time.time())
-    token = jwt.encode({**claims, "iat": now, "exp": now + 60}, secret, algorithm="HS256")
     body = {"name": "team-a-dev", "status": "active"}
-    async with bridge_for(settings_for(platform_secret=secret)) as rig:
+    async with bridge_for(settings_for(platform_secret=SECRET)) as rig:
         await rig.http.post("/api/v1/namespaces", json=body, headers=PLATFORM)
-        ours = (await rig.http.get("/api/v1/namespaces")).json()["namespaces"]
-        theirs = await rig.http.get(
-            "/api/v1/namespaces", headers={"Authorization": f"Bearer {token}"}
-        )
-    assert [item["name"] for item in ours] == ["team-a-dev"]
-    assert (theirs.status_code, theirs.json()) == (200, {"namespaces": []})
+        ours, theirs = [
+            (await rig.http.get("/api/v1/namespaces", headers=person("bob", tenant=tenant))).json()
+            for tenant in ("default", "acme")
+        ]
+    assert [item["name"] for item in ours["namespaces"]] == ["team-a-dev"]
+    assert theirs == {"namespaces": []}
 
 
 async def test_answers_of_the_platform_api_fit_their_schemas(rig: Rig):
