@@ -36,13 +36,22 @@ def forbidden_text(text: str, *, braces: bool = False) -> str | None:
 
     Argo expands ``{{…}}`` inside submitted values, Kubernetes expands ``$(NAME)`` in env values,
     and control or plane-14 characters leave a workflow invalid (argo-recordings, section 9).
+    What ends with half a tag could be completed by a value that a template puts behind it.
     """
     tag = _TAGS.search(text)
     if tag is not None:
         return f"must not contain {tag[0]!r}: Argo or Kubernetes would expand it"
+    if text.endswith(("$", "{")):
+        return (
+            f"must not end with {text[-1]!r}: with what follows, Argo or Kubernetes may expand it"
+        )
     control = _CONTROLS.search(text)
     if control is not None:
         return f"must not contain the control character U+{ord(control[0]):04X}"
+    # Argo writes these as \U…, which is no JSON, so that the workflow is invalid.
+    strange = next((rune for rune in text if rune > "\uffff" and not rune.isprintable()), None)
+    if strange is not None:
+        return f"must not contain the character U+{ord(strange):04X}, which Argo cannot hold"
     if not braces and ("{" in text or "}" in text):
         return "must not contain braces"
     return None

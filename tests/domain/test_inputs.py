@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.errors import InputInvalid
 from bridge.domain.inputs import BRACES_ALLOWED, InputSchema, forbidden_text, with_defaults
+from bridge.localargo.tags import go_quote
 
 SCHEMA = {
     "type": "object",
@@ -105,7 +108,7 @@ def test_single_braces_need_the_consent_of_the_field():
     """Free text may have braces where its author allowed them, and nowhere else."""
     base = {"name": "a", "size": "small"}
 
-    assert InputSchema.compile(SCHEMA).check({**base, "note": "{ok}", "list": ["{"]})
+    assert InputSchema.compile(SCHEMA).check({**base, "note": "{ok}", "list": ["{ "]})
     assert refused({**base, "any": "{no}"}) == {"/any": "must not contain braces"}
 
 
@@ -199,3 +202,33 @@ def test_the_name_of_a_field_has_an_end():
         "/any": "has a name that is longer than 200 characters"
     }
     assert InputSchema.compile(SCHEMA).check({"name": "a", "size": "small", "any": {"n" * 200: 1}})
+
+
+@pytest.mark.parametrize(
+    ("text", "braces", "reason"),
+    [
+        ("costs 5$", False, "must not end with '$': with what follows"),
+        ("a {", True, "must not end with '{': with what follows"),
+        ("\U000f0000", False, "must not contain the character U+F0000, which Argo cannot hold"),
+        ("\U0010ffff", False, "must not contain the character U+10FFFF, which Argo cannot hold"),
+    ],
+)
+def test_what_argo_could_not_hold_or_would_complete_is_refused(text, braces, reason):
+    """Half a tag at the end, and characters that leave a workflow invalid, are named."""
+    assert str(forbidden_text(text, braces=braces)).startswith(reason)
+
+
+@given(st.text(max_size=20), st.text(alphabet="${}(=a", max_size=6), st.booleans())
+def test_texts_that_pass_make_no_tag_side_by_side(first, second, braces):
+    """A template may put two values into one text; together they are as harmless as alone."""
+    for one, other in ((first, second), (second, first), (second, second)):
+        if forbidden_text(one, braces=braces) or forbidden_text(other, braces=braces):
+            continue
+        assert not any(sign in one + other for sign in ("{{", "$("))
+
+
+@given(st.text(max_size=40))
+def test_texts_that_pass_are_held_by_argo_as_they_are(text):
+    """Argo writes values into JSON in Go's manner; what passes reads back unchanged."""
+    if forbidden_text(text) is None:
+        assert json.loads(f'"{go_quote(text)}"') == text
