@@ -34,7 +34,10 @@ FAST = 20.0
 SILENCE_SECONDS = 1.0
 """How long a watch may say nothing before the bridge opens another one."""
 PUBLIC_URL = "http://bridge.example"
-TOKENS = {name: f"token-of-{name}-for-scenarios" for name in ("tester", "approver", "other")}
+TOKENS = {
+    name: f"token-of-{name}-for-scenarios" for name in ("tester", "approver", "other", "auditor")
+}
+AUDITOR = {"Authorization": f"Bearer {TOKENS['auditor']}"}
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -136,7 +139,9 @@ class Stage:
 
     async def trail(self, run: Asked) -> list[tuple[str, str, str, str]]:
         """Action, caller, reason and outcome of each audit record of a run, oldest first."""
-        records = (await self.http.get("/v1/audit", params={"run": run.id})).json()["records"]
+        query = {"run": run.id}
+        answer = await self.http.get("/v1/audit", params=query, headers=AUDITOR)
+        records = answer.json()["records"]
         assert all(datetime.fromisoformat(record["time"]).tzinfo for record in records)
         return [(r["action"], r["caller"], r["reason"], r["outcome"]) for r in reversed(records)]
 
@@ -164,6 +169,7 @@ async def open_stage(
             actions=ACTIONS,
             actions_reload_seconds=3_600,
             tokens=SecretStr(",".join(f"{name}={token}" for name, token in TOKENS.items())),
+            admins=("service:auditor",),
             public_url=PUBLIC_URL,
             backstage_url=backstage[0] if backstage else None,
             **{**kept, **changed},

@@ -129,14 +129,19 @@ async def test_a_decision_by_the_requester_is_refused(stage: Stage):
 
 
 async def test_a_decision_by_somebody_who_is_not_named_is_refused(stage: Stage):
-    """Others are refused with the names of those who may."""
+    """An admin is refused with the names of those who may; for others there is no such run."""
     run = await waiting(stage)
 
-    status, problem = await stage.act(run, "approve", by="other")
+    admin, told = await stage.act(run, "approve", by="auditor")
+    other, untold = await stage.act(run, "approve", by="other")
 
-    assert (status, problem["code"]) == (403, "forbidden")
-    assert APPROVER in problem["detail"]
-    assert (await stage.trail(run))[-1] == ("run.approve", OTHER, "", "forbidden")
+    assert (admin, told["code"]) == (403, "forbidden")
+    assert APPROVER in told["detail"]
+    assert (other, untold["code"]) == (404, "run_unknown")
+    assert (await stage.trail(run))[-2:] == [
+        ("run.approve", "service:auditor", "", "forbidden"),
+        ("run.approve", OTHER, "", "run_unknown"),
+    ]
 
 
 async def test_approval_timeout(stage: Stage):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.scenarios.argo import until
 from tests.scenarios.making import waiting
-from tests.scenarios.stage import Stage, open_stage
+from tests.scenarios.stage import AUDITOR, Stage, open_stage
 
 
 async def test_a_command_outlives_the_bridge(kept, argo):
@@ -27,16 +27,16 @@ async def test_a_command_outlives_the_bridge(kept, argo):
 async def test_the_trail_is_append_only(stage: Stage):
     """No route changes or removes a record; every record keeps its number, time and words."""
     run = await waiting(stage)
-    before = (await stage.http.get("/v1/audit")).json()["records"]
+    before = (await stage.http.get("/v1/audit", headers=AUDITOR)).json()["records"]
 
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         for path in ("/v1/audit", f"/v1/audit/{before[0]['number']}"):
-            answer = await stage.http.request(method, path, json={})
+            answer = await stage.http.request(method, path, json={}, headers=AUDITOR)
             assert answer.status_code in {404, 405}
     await stage.act(run, "cancel")
     await run.reader.end()
 
-    after = (await stage.http.get("/v1/audit")).json()["records"]
+    after = (await stage.http.get("/v1/audit", headers=AUDITOR)).json()["records"]
     assert after[-len(before) :] == before
     assert len(after) > len(before)
     numbers = [record["number"] for record in after]
