@@ -38,8 +38,8 @@ def main() -> int:
             rounds.play(examples=_EXAMPLES)
             _say(f"· round {rounds.played}: {rounds.requests} requests")
         complaints = rounds.complaints()
-    _table(rounds.known, "with a service token")
-    _table(rounds.nobody, "without a token")
+    for who, tally in rounds.tallies.items():
+        _table(tally, who)
     _say(f"{rounds.requests} requests in {time.monotonic() - begun:.0f} s, seed {given.seed}")
     for complaint in complaints:
         _say(f"✗ {complaint}")

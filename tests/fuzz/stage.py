@@ -19,6 +19,7 @@ import httpx
 
 from bridge.web.auth import is_open
 from tests.cli.processes import TOKEN, Process, serving
+from tests.web.identities import PLATFORM_SECRET, platform
 
 ACTIONS = Path(__file__).parents[2] / "backstage-actions" / "actions"
 CALLBACK_TOKEN = "callback-token-of-more-than-32-characters"
@@ -28,10 +29,19 @@ _NODE_TIME = "1s"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A running bridge and what gets in."""
+    """A running bridge and who gets in."""
 
     process: Process
-    authorization: str
+
+    def callers(self) -> dict[str, dict[str, str]]:
+        """The headers of everybody who asks."""
+        approver = platform().token(sub="bob", groups=["platform-admins"])
+        return {
+            "a service that is an admin": _bearer(TOKEN),
+            "a person who may approve": _bearer(approver),
+            "a workflow": _bearer(CALLBACK_TOKEN),
+            "nobody": {},
+        }
 
     @property
     def url(self) -> str:
@@ -62,15 +72,11 @@ class Target:
         for name in names:
             given = {"namespaceName": name, "team": "team-a", "environment": "production"}
             body = {"action": "namespace:create", "input": given}
-            httpx.post(f"{self.url}/v1/runs", json=body, headers=self._headers, timeout=10)
+            httpx.post(f"{self.url}/v1/runs", json=body, headers=_bearer(TOKEN), timeout=10)
         return [run["id"] for run in self._get("/v1/runs")["runs"]]
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": self.authorization}
-
     def _get(self, path: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.url}{path}", headers=self._headers, timeout=10)
+        answer = httpx.get(f"{self.url}{path}", headers=_bearer(TOKEN), timeout=10)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
@@ -88,9 +94,11 @@ def target(folder: Path) -> Iterator[Target]:
             BRIDGE_ACTIONS=str(ACTIONS),
             BRIDGE_ARGO_URL=argo_url,
             BRIDGE_PLATFORM_API_TOKEN=CALLBACK_TOKEN,
+            BRIDGE_ADMINS="service:tester",
+            BRIDGE_PLATFORM_SECRET=PLATFORM_SECRET,
         ) as bridge,
     ):
-        yield Target(bridge, f"Bearer {TOKEN}")
+        yield Target(bridge)
 
 
 @contextmanager
@@ -112,6 +120,10 @@ def _argo() -> Iterator[str]:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _free_port() -> int:

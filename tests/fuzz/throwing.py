@@ -69,6 +69,8 @@ def throw(
     seed: int,
 ) -> None:
     """Draw right and wrong requests for every operation, at most *examples* of each, and send."""
+    if not examples:
+        return
     schema = schemathesis.openapi.from_dict(dict(document))
     with requests.Session() as session:
         session.headers.update(headers)
