@@ -252,10 +252,7 @@ def _identities(caller: Caller) -> frozenset[str]:
     named = set(_groups(caller))
     if caller.user is not None:
         named.add(full_ref(caller.user))
-    # One without a colon, such as ``backstage``, could be taken for the short name of a group.
-    if ":" in caller.subject and (
-        caller.user is None or caller.subject.startswith(_ONE_PERSON_EACH)
-    ):
+    if caller.user is None or caller.subject.startswith(_ONE_PERSON_EACH):
         named.add(caller.subject)
     return frozenset(named)
 

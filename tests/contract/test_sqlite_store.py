@@ -235,6 +235,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path):
         appended = await write(store, "old", log("goes on"), fence=run.fence)
 
     assert (run.workflow_uid, run.owner, run.holds_lock) == ("uid", "new", False)
+    assert (run.tenant, run.team) == ("default", None)
     assert appended.run.last_seq == 1
 
 
