@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.naming import ROOT, exists, named_tests
+
 PAGE = ROOT / "docs" / "explanation" / "guarantees.md"
-_TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 SENTENCES = [line[2:] for line in PAGE.read_text().splitlines() if line.startswith("- ")]
 
@@ -18,13 +14,8 @@ SENTENCES = [line[2:] for line in PAGE.read_text().splitlines() if line.startswi
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_a_promise_is_held_by_a_test(sentence: str):
     """Each sentence of the guarantees names at least one test, and each of them exists."""
-    named = _TEST.findall(sentence)
-
-    assert named
-    for file, name in named:
-        tree = ast.parse((ROOT / file).read_text())
-        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-        assert name in {node.name for node in tree.body if isinstance(node, functions)}, file
+    assert named_tests(sentence)
+    assert not [found for found in named_tests(sentence) if not exists(*found)]
 
 
 def test_every_promise_is_a_sentence_with_its_test():

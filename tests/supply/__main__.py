@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import __version__
+from tests.supply.bills import Package, left_out, pinned_by_npm, pinned_by_pip
 from tests.supply.findings import Verdict, of_npm_audit, of_pip_audit
 
 ROOT = Path(__file__).parents[2]
@@ -80,23 +81,27 @@ def bills(tools: Path, out: Path) -> dict[Path, int]:
         str(tools / "cyclonedx-py"),
         *("requirements", RUNTIME, "--pyproject", "pyproject.toml", "--output-reproducible"),
     )
-    bill = _bill(python)
+    bill = _bill(python, pinned_by_pip((ROOT / RUNTIME).read_text()))
     # The version stands in the code alone, where the tool does not look.
     bill["metadata"]["component"]["version"] = __version__
     found = {out / "sbom-bridge.cdx.json": bill}
     npm = ("npm", "sbom", "--sbom-format", "cyclonedx", "--package-lock-only", "--loglevel=error")
     for name, folder in NODE_PROJECTS.items():
-        found[out / f"sbom-{name}.cdx.json"] = _bill(run(*npm, cwd=ROOT / folder))
+        lock = json.loads((ROOT / folder / "package-lock.json").read_text())
+        made = _bill(run(*npm, cwd=ROOT / folder), pinned_by_npm(lock))
+        found[out / f"sbom-{name}.cdx.json"] = made
     for path, content in found.items():
         path.write_text(json.dumps(content, indent=2) + "\n")
     return {path: len(content["components"]) for path, content in found.items()}
 
 
-def _bill(ended: Ended) -> dict[str, Any]:
+def _bill(ended: Ended, pinned: frozenset[Package]) -> dict[str, Any]:
     if ended.status != 0:
         sys.exit(f"A bill of materials could not be made: {ended.last_line}")
     content: dict[str, Any] = json.loads(ended.stdout)
-    assert content["bomFormat"] == "CycloneDX"
+    missing = left_out(content, pinned)
+    if missing:
+        sys.exit(f"A bill of materials leaves packages out: {sorted(missing)}")
     return content
 
 
