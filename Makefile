@@ -12,7 +12,7 @@ NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz audit lock chromium postgres coverage clean
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -136,6 +136,9 @@ chaos: .venv/.dev postgres ## kill replicas at random points; SEED= replays, KIL
 
 fuzz: .venv/.dev ## requests drawn from the OpenAPI document; REQUESTS= how many, SEED= draws the same again
 	@.venv/bin/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
+
+injection: .venv/.dev ## hostile values through a form to Argo; ARGO= its address takes a real one, whose objects kubectl reads
+	@INJECTION_ARGO_URL="$(ARGO)" .venv/bin/python -m pytest -q tests/injection
 
 audit: .venv/.dev $(AUDIT)/tools/.installed ## known vulnerabilities, and CycloneDX bills of materials; STRICT=1 also fails on what cannot be looked up
 	@.venv/bin/python -m tests.supply --tools $(AUDIT)/tools/bin --out $(AUDIT) $(if $(STRICT),--strict)
