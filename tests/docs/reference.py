@@ -15,6 +15,7 @@ from pydantic import AliasChoices, SecretStr
 
 from bridge.cli import main as bridge
 from bridge.domain.errors import error_classes
+from bridge.domain.policy import RULES, Clause, Permission, Relation
 from bridge.localargo import command
 from bridge.settings import Settings
 
@@ -133,12 +134,41 @@ def embedded_argo() -> Iterator[tuple[str, str, str]]:
         yield f"`{', '.join(action.option_strings)}{value}`", default, action.help or ""
 
 
+# --- permissions --------------------------------------------------------------------------------
+
+ASKED: Mapping[Permission, str] = {
+    Permission.RUN: "ask for a run: `POST /v1/runs`, `POST /api/platform/namespaces/request`",
+    Permission.SEE: "see a run: `GET /v1/runs`, `/v1/runs/{id}`, its events, its readers' cursors",
+    Permission.CANCEL: "`POST /v1/runs/{id}/cancel`",
+    Permission.TERMINATE: "`POST /v1/runs/{id}/terminate`",
+    Permission.RETRY: "`POST /v1/runs/{id}/retry`; to ask for such a run must be allowed too",
+    Permission.DECIDE: "`POST /v1/runs/{id}/approve`, `/reject`",
+    Permission.AUDIT: "`GET /v1/audit`, of their tenant; `platform:admin` only: it is of no action",
+    Permission.REPORT: "`POST /api/v1/namespaces`",
+}
+
+
+def permissions() -> str:
+    """The table of who may do what."""
+    rows = [
+        (what, "<br>".join(either(clause) for clause in RULES[permission]))
+        for permission, what in ASKED.items()
+    ]
+    return table(("to", "one must be"), rows)
+
+
+def either(clause: Clause) -> str:
+    """Whom a clause lets through."""
+    return "; or ".join(relation for relation in Relation if relation in clause.anyone)
+
+
 # --- files --------------------------------------------------------------------------------------
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "settings.md": settings,
     "errors.md": errors,
     "cli.md": commands,
+    "permissions.md": permissions,
 }
 
 

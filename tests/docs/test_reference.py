@@ -7,8 +7,10 @@ import re
 import pytest
 
 from bridge.domain.errors import error_classes
+from bridge.domain.policy import Permission
 from bridge.settings import Settings
 from tests.docs.reference import (
+    ASKED,
     GENERATED,
     REFERENCE,
     environment_names,
@@ -47,6 +49,11 @@ def test_every_error_has_a_code_of_its_own():
     for cls in classes:
         assert cls.__doc__
         assert f"| `{cls.code}` | {cls.status} | {cls.title} |" in text
+
+
+def test_every_permission_is_described():
+    """Nobody has to read code to know who may do what."""
+    assert set(ASKED) == set(Permission)
 
 
 def test_every_command_and_option_is_described():
