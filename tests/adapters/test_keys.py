@@ -150,6 +150,12 @@ async def test_keys_without_an_id_are_left_out():
         assert await rig.kid("a") == "a"
 
 
+async def test_a_set_without_end_is_held_in_part():
+    """A set of keys cannot fill the memory."""
+    async with keys_for([key_set(*(f"k{n}" for n in range(200)))]) as rig:
+        assert [await rig.kid("k99"), await rig.kid("k100")] == ["k99", "later"]
+
+
 async def test_an_unreachable_backstage_gives_no_key():
     """Without keys nothing is said of a token, and the caller is asked to come again."""
     async with client("http://127.0.0.1:9", timeout=5.0, connections=1, verify=False) as http:

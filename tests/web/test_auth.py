@@ -405,7 +405,7 @@ async def test_two_authorization_headers_are_refused():
     """A proxy and the bridge cannot each believe another one."""
     async with bridge_for() as rig:
         del rig.http.headers["Authorization"]
-        headers = [("Authorization", f"Bearer {SERVICE_TOKEN}"), ("Authorization", "Bearer x")]
+        headers = [("Authorization", "Bearer x"), ("Authorization", f"Bearer {SERVICE_TOKEN}")]
         answer = await rig.http.get("/v1/actions", headers=headers)
     assert answer.status_code == 401
 

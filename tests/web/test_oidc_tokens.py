@@ -138,6 +138,14 @@ async def test_a_right_token_of_the_wrong_person_is_refused(claims: dict[str, An
     assert await identify(tokens(tid="mine").token(), described(tid="mine"))
 
 
+@pytest.mark.parametrize("sub", ["a b", "a\tb", "a\nb", "x" * 300, "ünï", ""])
+async def test_an_account_that_cannot_be_kept_as_it_is_is_refused(sub: str):
+    """Keys, logs and audits hold accounts: none of them can be two lines, or another's."""
+    with pytest.raises(Unauthenticated):
+        await identify(tokens(upn="ann").token(sub=sub), described(user_claim="upn"))
+    assert await identify(tokens(upn="ann").token(sub="auth0|7:/x"), described(user_claim="upn"))
+
+
 @pytest.mark.parametrize("name", ["ann@evil.com", "@example.com", "example.com", "", 7, None])
 async def test_a_name_with_another_ending_is_nobodys(name: Any):
     """Guests of another company do not become its namesakes."""
@@ -166,7 +174,7 @@ async def test_a_published_key_for_something_else_signs_no_token(key: dict[str, 
 @pytest.mark.filterwarnings("ignore:The RSA key:jwt.warnings.InsecureKeyLengthWarning")
 async def test_a_key_that_can_be_broken_proves_nothing():
     """An issuer's short key, which somebody may have found out, lets nobody in."""
-    weak = KeyPair("RS256", "weak", rsa.generate_private_key(65_537, 1_024))
+    weak = KeyPair("RS256", "weak", rsa.generate_private_key(65_537, 1_024))  # noqa: S505 - weak on purpose
     token = Kind("oidc", tokens().claims, "JWT", weak).token()
     with pytest.raises(Unauthenticated):
         await identify(token, keys=Published((weak.jwk,)))

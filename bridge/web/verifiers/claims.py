@@ -18,8 +18,9 @@ _MOST_TEXTS = 1_000
 
 
 def person(
-    account: str,
+    whose: str,
     *,
+    sub: str,
     name: str,
     tenant: str,
     roles: tuple[str, ...],
@@ -28,17 +29,20 @@ def person(
     """A caller who is a person.
 
     Args:
-        account: The subject: the issuer's prefix and its own id of the account.
+        whose: What parts this issuer's accounts from those of all others.
+        sub: The issuer's own id of the account.
         name: What the user is called in the catalog.
         tenant: Whose data it may see at all.
         roles: As claimed.
         groups: Full refs, or None to ask the catalog; it knows the default tenant's users only.
 
     Raises:
-        Unauthenticated: The account or the name cannot be kept as they are.
+        Unauthenticated: The account or its name cannot be kept as they are.
     """
-    if not plain(account, longest=_LONGEST_SUBJECT):
-        raise Unauthenticated("The token's sub is too long, or has blanks or odd characters.")
+    if not plain(sub, longest=_LONGEST_SUBJECT):
+        raise Unauthenticated(
+            "The token's sub is empty, too long, or has blanks or odd characters."
+        )
     user = user_ref(name)
     if user is None:
         raise Unauthenticated(
@@ -47,7 +51,7 @@ def person(
         )
     if groups is None and tenant != DEFAULT_TENANT:
         groups = frozenset()
-    return Caller(account, user, tenant, frozenset(roles), groups)
+    return Caller(f"{whose}/{sub}", user, tenant, frozenset(roles), groups)
 
 
 def texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

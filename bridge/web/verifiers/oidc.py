@@ -44,7 +44,8 @@ class OidcTokens:
         if issuer.tid is not None and claims.get("tid") != issuer.tid:
             raise Unauthenticated("The token is of another directory (tid).")
         return person(
-            f"oidc:{issuer.name}/{claims['sub']}",
+            f"oidc:{issuer.name}",
+            sub=str(claims["sub"]),
             name=self._user(claims),
             tenant=issuer.tenant,
             roles=texts(claims, issuer.roles_claim) or (),

@@ -44,7 +44,8 @@ class PlatformTokens:
         if not isinstance(tenant, str) or not is_tenant(tenant):
             raise Unauthenticated("The token's tenant must be 1 to 63 of a-z, 0-9, '-', '_', '.'.")
         return person(
-            f"platform:{tenant}/{name}",
+            f"platform:{tenant}",
+            sub=name,
             name=name,
             tenant=tenant,
             roles=texts(claims, "roles") or (),
