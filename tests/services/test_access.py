@@ -222,6 +222,24 @@ async def test_a_guessed_key_gives_nobody_anothers_run(owned: World):
         await owned.runs.accept(asking(MAX, key="k", input={"name": "a-thing", "team": "team-a"}))
 
 
+async def test_a_run_stays_in_the_tenant_of_who_asked(owned: World):
+    """What a tenant asks for is that tenant's, with every further attempt and every record."""
+    groups = frozenset({TEAM})
+    here = Caller("platform:acme/max", MAX, tenant="acme", groups=groups)
+    run = await owned.ask(by=here)
+    owned.ended(run, node("a", "HTTP", "Failed", ended=2), phase="Failed")
+    await owned.finish(run)
+
+    again = (await owned.control.retry(Wish(run.id, here), "attempt")).run
+
+    assert (run.tenant, again.tenant) == ("acme", "acme")
+    records = await owned.store.audit_records(AuditFilter(tenant="acme"))
+    assert [r.draft.action for r in records] == ["run.retry", "run.accept"]
+    for elsewhere in (through_backstage(MAX), through_backstage(BOB, "platform:admin")):
+        with pytest.raises(RunUnknown):
+            await owned.runs.get(again.id, by=elsewhere)
+
+
 async def test_when_the_session_has_ended_backstage_goes_on_alone(owned: World):
     """Following and cancelling need no user: the scaffolder asked, so the scaffolder may."""
     run = await owned.ask()
