@@ -34,6 +34,7 @@ from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.identity import Issuers, authenticator_of, open_issuers
+from bridge.known_secrets import KnownSecrets
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
 from bridge.services.access import Access
 from bridge.services.actions import Actions
@@ -46,6 +47,7 @@ from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 from bridge.services.memberships import Memberships
 from bridge.services.pods import PodLogs
+from bridge.services.redaction import Redaction
 from bridge.services.refusals import Refusals
 from bridge.services.registration import Registrar
 from bridge.services.reopening import Reopening
@@ -99,7 +101,8 @@ class Bridge:
             cluster=settings.cluster,
         )
         store, clock, chance = adapters.store, adapters.clock, adapters.chance
-        self.journal = Journal(store=store, clock=clock)
+        self.redaction = Redaction(KnownSecrets(settings))
+        self.journal = Journal(store=store, clock=clock, redaction=self.redaction)
         self.streams = Streams(store=store, clock=clock)
         self.journal.subscribe(self.streams)
         self.journal.subscribe(RunLog())
@@ -150,7 +153,7 @@ class Bridge:
             chance=chance,
             tasks=self._tasks,
         )
-        refusals = Refusals(store=store, clock=clock, tasks=self._tasks)
+        refusals = Refusals(store=store, clock=clock, tasks=self._tasks, redaction=self.redaction)
         catalog = adapters.catalog
         self.access = Access(
             actions=self.actions,
@@ -354,6 +357,7 @@ class Bridge:
             server_url=settings.url,
             platform_action=settings.platform_action,
             max_body=settings.body_limits,
+            redactor=self.redaction.redactor,
         )
         return create_app(parts, lifespan=lifespan)
 

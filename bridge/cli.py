@@ -23,7 +23,9 @@ from bridge.domain.actions import ActionDefinition
 from bridge.domain.audit import Verifier
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import BridgeError
+from bridge.known_secrets import KnownSecrets
 from bridge.ports import AuditFilter, RunStore
+from bridge.services.redaction import Redaction
 from bridge.services.trail import check_lines, check_stored, lines_of, pages
 from bridge.settings import Settings
 from bridge.telemetry import configure_logging
@@ -53,7 +55,8 @@ def read_settings(**given: Any) -> Settings:
 def serve() -> None:
     """Run the bridge; everything is configured by BRIDGE_* environment variables."""
     settings = read_settings()
-    configure_logging(level=settings.log_level, style=settings.log_format)
+    hiding = Redaction(KnownSecrets(settings))
+    configure_logging(level=settings.log_level, style=settings.log_format, redactor=hiding.redactor)
     try:
         run(_serve(settings))
     except BridgeError as error:

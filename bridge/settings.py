@@ -47,6 +47,7 @@ class Settings(LimitSettings):
         frozen=True,
         extra="ignore",
         populate_by_name=True,
+        hide_input_in_errors=True,  # what was given may be a secret, or stand beside one
     )
 
     # --- serving

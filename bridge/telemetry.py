@@ -7,33 +7,29 @@ what is logged.
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 
 import structlog
 
 from bridge.domain.events import Event
+from bridge.domain.redaction import Redactor
 from bridge.domain.runs import Run
 
 _log = logging.getLogger(__name__)
 
-_SECRET_NAMES = re.compile(r"token|secret|password|authorization|cookie", re.IGNORECASE)
-_BEARER = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]+")
-_HIDDEN = "***"
-
 Entry = MutableMapping[str, Any]
 
 
-def redact(_logger: Any, _method: str, entry: Entry) -> Entry:
-    """Hide values under secret names, and bearer tokens in any text."""
-    for name, value in entry.items():
-        if _SECRET_NAMES.search(name):
-            entry[name] = _HIDDEN
-        elif isinstance(value, str):
-            entry[name] = _BEARER.sub(rf"\1 {_HIDDEN}", value)
-    return entry
+def redact(redactor: Callable[[], Redactor]) -> Callable[[Any, str, Entry], Entry]:
+    """A processor that hides what *redactor* finds, in every field and in stacks."""
+
+    def hide(_logger: Any, _method: str, entry: Entry) -> Entry:
+        hidden: Entry = redactor().value(entry)
+        return hidden
+
+    return hide
 
 
 class RunLog:
@@ -50,8 +46,16 @@ class RunLog:
             _log.info("run %s", run.status, extra={**ids, **state, **reason})
 
 
-def configure_logging(*, level: str, style: str) -> None:
-    """Send the standard library's records through structlog to standard error."""
+def configure_logging(
+    *, level: str, style: str, redactor: Callable[[], Redactor] = Redactor
+) -> None:
+    """Send the standard library's records through structlog to standard error.
+
+    Args:
+        level: The least level that is written.
+        style: ``json``, or ``console`` for people.
+        redactor: Gives what hides the secrets that are known by now.
+    """
     render: Any = (
         structlog.dev.ConsoleRenderer()
         if style == "console"
@@ -64,7 +68,7 @@ def configure_logging(*, level: str, style: str) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        redact,
+        redact(redactor),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

@@ -14,7 +14,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
 
-from bridge.domain.audit import AuditDraft, AuditRecord, Source
+from bridge.domain.audit import AuditDraft, AuditRecord
+from bridge.domain.callers import Source
 from bridge.domain.commands import Command, Verb
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.events import Event, EventDraft

@@ -18,23 +18,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from bridge.domain.callers import DEFAULT_TENANT
+from bridge.domain.callers import DEFAULT_TENANT, Source
 from bridge.domain.mapping import timestamp
 
 GENESIS = "0" * 64
 """What stands in the place of a hash before the first record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a request came from.
-
-    ``address`` is the peer's that connected, which may be a proxy's; ``request`` the id of the
-    request, which its client may have chosen.
-    """
-
-    address: str | None = None
-    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,7 @@ class AuditDraft:
     outcome: str = "done"
     data: Mapping[str, Any] = field(default_factory=dict)
     tenant: str = DEFAULT_TENANT
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 DEFAULT_TENANT = "default"
 PLATFORM_ADMIN = "platform:admin"
@@ -22,12 +22,25 @@ _OWN_SUBJECTS = ("platform:", "oidc:")
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a request came from.
+
+    ``address`` is the peer's that connected, which may be a proxy's; ``request`` the id of the
+    request, which its client may have chosen.
+    """
+
+    address: str | None = None
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Somebody whose token was verified.
 
     ``subject`` is the service or account that speaks, unique over all verifiers and tenants;
     ``user`` the person it speaks for, as a full entity ref; ``groups`` are full entity refs in
-    lower case, or None where only the catalog knows them.
+    lower case, or None where only the catalog knows them. The ``source`` of this request is for
+    the audit trail; it makes nobody another one.
     """
 
     subject: str
@@ -35,6 +48,7 @@ class Caller:
     tenant: str = DEFAULT_TENANT
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] | None = None
+    source: Source = field(default_factory=Source, compare=False)
 
     @property
     def name(self) -> str:

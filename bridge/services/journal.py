@@ -11,21 +11,26 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from bridge.domain.audit import AuditDraft
 from bridge.domain.commands import Command
 from bridge.domain.errors import LeaseLost
 from bridge.domain.events import EventDraft, Level, done, log
-from bridge.domain.runs import Run, RunChanges, RunError, RunStatus
+from bridge.domain.runs import Acceptance, NewRun, Run, RunChanges, RunError, RunStatus
 from bridge.ports import Appended, Clock, Commanded, Entry, RunStore, Subscriber
+from bridge.services.redaction import Redaction
 
 _LATELY = 10
 
 
 class Journal:
-    """Writes events and changes of runs durably, then publishes them."""
+    """Writes events and changes of runs durably and without secrets, then publishes them."""
 
-    def __init__(self, *, store: RunStore, clock: Clock) -> None:
+    def __init__(
+        self, *, store: RunStore, clock: Clock, redaction: Redaction | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._redaction = redaction or Redaction()
         self._subscribers: list[Subscriber] = []
         self._fences: dict[str, int] = {}
         self.on_lost: Callable[[str], object] = lambda _run_id: None
@@ -54,6 +59,18 @@ class Journal:
 
     # --- writing ---------------------------------------------------------------------------
 
+    async def accept(self, new: NewRun, *, first: EventDraft, audit: AuditDraft) -> Acceptance:
+        """Take a request exactly once, and write the run from now on.
+
+        Raises:
+            IdempotencyKeyReused, LockHeld, StoreUnavailable.
+        """
+        record = self._redaction.audit(audit)
+        acceptance = await self._store.accept(new, first=first, audit=(record,))
+        if not acceptance.replayed:
+            self.own(acceptance.run)
+        return acceptance
+
     def write(
         self,
         run_id: str,
@@ -75,6 +92,7 @@ class Journal:
             told.set_exception(LeaseLost(f"Run {run_id} is not this replica's to write."))
             return told
         entry = entry or Entry(changes=changes or RunChanges(), events=events)
+        entry = self._redaction.entry(run_id, entry)
         pending = self._store.append(run_id, entry, fence=fence, now=self._clock.now())
         pending.add_done_callback(partial(self._publish, run_id, told))
         return told
@@ -105,12 +123,17 @@ class Journal:
     def _tell(self, appended: Appended) -> None:
         if appended.run.finished:
             self.disown(appended.run.id)
+            self._redaction.forget(appended.run.id)
         for subscriber in self._subscribers:
             subscriber.published(appended.run, appended.events)
 
     async def command(self, command: Command, *, entry: Entry) -> Commanded:
         """Commit somebody's command; the run may be any replica's."""
-        commanded = await self._store.command(command, entry=entry, now=self._clock.now())
+        commanded = await self._store.command(
+            self._redaction.command(command),
+            entry=self._redaction.entry(command.run_id, entry),
+            now=self._clock.now(),
+        )
         if commanded.appended is not None:
             self._tell(commanded.appended)
         return commanded
@@ -128,6 +151,7 @@ class Journal:
     ) -> Run | None:
         """Write the last event; a run that has ended already stays as it is."""
         now = self._clock.now()
+        error = self._redaction.error(run.id, error) if error is not None else None
         seconds = (now - run.created_at).total_seconds()
         changes = RunChanges(
             status=status,
@@ -150,6 +174,7 @@ class Journal:
 
     async def said(self, run: Run, message: str) -> bool:
         """Whether the run's last events have this line."""
+        message = self._redaction.text(run.id, message)
         after = max(run.last_seq - _LATELY, 0)
         latest = await self._store.events(run.id, after=after, limit=2 * _LATELY)
         return any(event.draft.message == message for event in latest)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bridge.domain.audit import AuditDraft
 from bridge.ports import Clock, RunStore
+from bridge.services.redaction import Redaction
 from bridge.services.tasks import Tasks
 
 ONE_BY_ONE = 20
@@ -32,8 +33,11 @@ class _Window:
 class Refusals:
     """Writes refused attempts; a flood of them becomes one record with their number."""
 
-    def __init__(self, *, store: RunStore, clock: Clock, tasks: Tasks) -> None:
+    def __init__(
+        self, *, store: RunStore, clock: Clock, tasks: Tasks, redaction: Redaction | None = None
+    ) -> None:
         self._store = store
+        self._redaction = redaction or Redaction()
         self._clock = clock
         self._tasks = tasks
         self._windows: OrderedDict[Who, _Window] = OrderedDict()
@@ -47,7 +51,7 @@ class Refusals:
         window = self._window((attempt.tenant, attempt.caller, attempt.user))
         window.seen += 1
         if window.seen <= ONE_BY_ONE:
-            await self._store.audit(attempt, now=self._clock.now())
+            await self._store.audit(self._redaction.audit(attempt), now=self._clock.now())
         elif window.seen == ONE_BY_ONE + 1:
             self._tasks.spawn(self._sum_up(attempt, window), name="sum up refused attempts")
 

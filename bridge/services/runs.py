@@ -98,11 +98,10 @@ class Runs:
     async def _accept(self, new: NewRun, record: AuditDraft, *, by: Caller | None) -> Acceptance:
         first = log(_first_line(new))
         try:
-            acceptance = await self._store.accept(new, first=first, audit=(record,))
+            acceptance = await self._journal.accept(new, first=first, audit=record)
         except LockHeld as error:
             raise await self._told(error, by) from error
         if not acceptance.replayed:
-            self._journal.own(acceptance.run)
             self._on_accepted(acceptance.run)
         return acceptance
 
@@ -222,7 +221,9 @@ class Runs:
 
 def attempt_of(action: str, caller: Caller, **known: Any) -> AuditDraft:
     """The record of what *caller* does, as far as it is *known*."""
-    return AuditDraft(action, caller.subject, caller.user, tenant=caller.tenant, **known)
+    return AuditDraft(
+        action, caller.subject, caller.user, tenant=caller.tenant, source=caller.source, **known
+    )
 
 
 def _team_of(definition: ActionDefinition, *, roots: Roots) -> str | None:

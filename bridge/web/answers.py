@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
+from starlette.types import Scope
 
+from bridge.domain.callers import Source
 from bridge.domain.entities import strong_etag
 from bridge.domain.errors import (
     BodyTooLarge,
@@ -27,6 +29,7 @@ from bridge.domain.errors import (
     RouteUnknown,
 )
 from bridge.domain.json_text import BodyLimits, TooCostly, parse_json
+from bridge.domain.redaction import Redactor
 from bridge.web.addresses import run_address
 
 _log = logging.getLogger(__name__)
@@ -37,16 +40,17 @@ _MOST_ERRORS = 50
 B = TypeVar("B", bound=BaseModel)
 
 
-def problem(error: BridgeError, *, instance: str) -> Response:
-    """The RFC 9457 answer for an error of ours."""
+def problem(error: BridgeError, *, scope: Scope) -> Response:
+    """The RFC 9457 answer for an error of ours; what it quotes shows no secrets."""
+    hide = getattr(scope["app"].state, "redactor", Redactor)().text
     body: dict[str, Any] = {
         "type": _ERRORS_URL + error.code,
         "title": error.title,
         "status": error.status,
         "code": error.code,
-        "detail": error.detail,
-        "instance": instance,
-        "errors": [{"pointer": e.pointer, "message": e.message} for e in error.errors],
+        "detail": hide(error.detail),
+        "instance": scope["path"],
+        "errors": [{"pointer": e.pointer, "message": hide(e.message)} for e in error.errors],
         "suggestions": list(error.suggestions),
     }
     headers = {"Cache-Control": "no-store"}
@@ -67,7 +71,7 @@ async def on_bridge_error(request: Request, error: Exception) -> Response:
     """Exception handler for the error tree."""
     if not isinstance(error, BridgeError):
         raise error
-    return problem(error, instance=request.scope["path"])
+    return problem(error, scope=request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -75,12 +79,12 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     known = isinstance(error, HTTPException)
     status = error.status_code if isinstance(error, HTTPException) else 500
     if known and status == 404:  # noqa: PLR2004 - the router's own two answers
-        return problem(RouteUnknown(), instance=request.scope["path"])
+        return problem(RouteUnknown(), scope=request.scope)
     if known and status == 405:  # noqa: PLR2004 - same
-        answer = problem(MethodNotAllowed(), instance=request.scope["path"])
+        answer = problem(MethodNotAllowed(), scope=request.scope)
         answer.headers["Allow"] = ", ".join(sorted(_methods_of(request)))
         return answer
-    return problem(RequestInvalid(), instance=request.scope["path"])
+    return problem(RequestInvalid(), scope=request.scope)
 
 
 def _methods_of(request: Request) -> set[str]:
@@ -95,8 +99,10 @@ def _methods_of(request: Request) -> set[str]:
 
 async def on_crash(request: Request, error: Exception) -> Response:
     """Exception handler for faults of ours: the text stays in the log."""
-    _log.error("request failed", exc_info=error, extra={"path": request.scope["path"]})
-    return problem(BridgeError(), instance=request.scope["path"])
+    source = request.scope.get("state", {}).get("source", Source())
+    where = {"path": request.scope["path"], "request": source.request}
+    _log.error("request failed", exc_info=error, extra=where)
+    return problem(BridgeError(), scope=request.scope)
 
 
 async def read_body(

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from bridge.domain.errors import BridgeError, Draining
 from bridge.domain.json_text import BodyLimits
+from bridge.domain.redaction import Redactor
 from bridge.ports import Clock, RunStore
 from bridge.services.access import Access
 from bridge.services.actions import Actions
@@ -37,6 +38,7 @@ from bridge.web.health import HealthApi
 from bridge.web.openapi import OpenApi
 from bridge.web.platform import NamespaceRequestsApi, NamespacesApi
 from bridge.web.readers import ReadersApi
+from bridge.web.request_ids import RequestIds
 
 Handler = Callable[[Request], Awaitable[Response]]
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -60,6 +62,7 @@ class Parts:
     server_url: str
     platform_action: str
     max_body: BodyLimits
+    redactor: Callable[[], Redactor]
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -143,9 +146,10 @@ def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     app = Starlette(
         routes=routes(parts),
         middleware=[
+            Middleware(RequestIds),
             Middleware(
                 RequireCaller, authenticator=parts.authenticator, max_body=parts.max_body.size
-            )
+            ),
         ],
         exception_handlers={
             BridgeError: on_bridge_error,
@@ -156,4 +160,5 @@ def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     )
     # Another spelling of an address is unknown, not a redirect to what the Host header says.
     app.router.redirect_slashes = False
+    app.state.redactor = parts.redactor
     return app

@@ -7,11 +7,11 @@ caller may do, nor how any kind of token is verified (``verifiers``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bridge.domain.callers import CALLBACK, PLATFORM_ADMIN, Caller, with_admins
+from bridge.domain.callers import CALLBACK, PLATFORM_ADMIN, Caller, Source, with_admins
 from bridge.domain.errors import (
     BodyTooLarge,
     BridgeError,
@@ -130,7 +130,7 @@ class RequireCaller:
                 receive = await self._admit(scope, receive)
             except BridgeError as error:
                 # Starlette's exception handlers stand inside of middlewares: answer here.
-                await problem(error, instance=scope["path"])(scope, receive, send)
+                await problem(error, scope=scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -150,7 +150,8 @@ class RequireCaller:
             sent = headers.get(b"authorization")
             text = sent.decode("latin-1") if sent is not None else None
             caller = await self._authenticator.identify(text, path=scope["path"])
-        scope.setdefault("state", {})["caller"] = caller
+        state = scope.setdefault("state", {})
+        state["caller"] = replace(caller, source=state.get("source", Source()))
         return receive
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bridge.adapters.http import authorization, token_source
+from bridge.cli import main
 from bridge.domain.errors import SettingsInvalid
+from bridge.domain.redaction import Redactor
 from bridge.settings import Settings, is_loopback
 from bridge.telemetry import configure_logging
 
@@ -131,6 +134,19 @@ def test_a_token_comes_from_a_value_or_a_file(tmp_path: Path):
 # --- logs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("name", "value"), [("BRIDGE_PORT", "x"), ("BRIDGE_ADMINS", "user:")])
+def test_a_wrong_setting_does_not_show_the_secrets_beside_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    """The sentence that a wrong setting ends with goes to a log that many people read."""
+    monkeypatch.setenv("BRIDGE_TOKENS", "one=a-token-that-nobody-should-see")
+    monkeypatch.setenv(name, value)
+    found = CliRunner().invoke(main, ["serve"])
+    assert found.exit_code == 1
+    assert found.stderr.startswith("Error: ")
+    assert "a-token" not in found.stderr
+
+
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """What was logged since the last look; all loggers are put back afterwards."""
@@ -193,6 +209,22 @@ def test_a_bearer_token_is_hidden_in_any_text(log: Callable[[], str]):
     text = log()
     assert "abc.def" not in text
     assert "to Argo" in text
+
+
+def test_a_known_secret_is_hidden_in_any_field_and_stack(log: Callable[[], str]):
+    """The bridge's own tokens are not in its log, however they got there."""
+    configure_logging(level="info", style="json", redactor=lambda: Redactor(["a-known-secret"]))
+    logger = logging.getLogger("bridge.test")
+    logger.info("sent %s", "a-known-secret", extra={"nested": [{"x": "a-known-secret"}]})
+    try:
+        fail("a-known-secret")
+    except RuntimeError:
+        logger.exception("failed")
+    text = log()
+    assert "a-known-secret" not in text
+    first, second = map(json.loads, text.splitlines())
+    assert (first["event"], first["nested"]) == ("sent ***", [{"x": "***"}])
+    assert "RuntimeError: ***" in second["exception"]
 
 
 def test_people_can_read_the_console(log: Callable[[], str]):

@@ -15,7 +15,8 @@ from bridge.adapters import postgres, sqlite
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.schema import HISTORY, migrations
 from bridge.adapters.sqlite import SqliteStore
-from bridge.domain.audit import GENESIS, AuditDraft, Source, Verifier, hash_of, record_json
+from bridge.domain.audit import GENESIS, AuditDraft, Verifier, hash_of, record_json
+from bridge.domain.callers import Source
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunStatus

@@ -16,12 +16,12 @@ from bridge.domain.audit import (
     GENESIS,
     AuditDraft,
     AuditRecord,
-    Source,
     Verifier,
     hash_of,
     linked,
     record_json,
 )
+from bridge.domain.callers import Source
 from tests.domain.making import NOW
 
 DRAFTS = (

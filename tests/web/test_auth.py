@@ -19,7 +19,13 @@ from bridge.domain.errors import IssuerUnavailable, SettingsInvalid, Unauthentic
 from bridge.identity import authenticator_of
 from bridge.ports import KeySource
 from bridge.settings import Settings
-from bridge.web.auth import OPEN_PREFIX, OPEN_ROUTES, PLATFORM_ROUTES, is_open
+from bridge.web.auth import (
+    OPEN_PREFIX,
+    OPEN_ROUTES,
+    PLATFORM_ROUTES,
+    RequireCaller,
+    is_open,
+)
 from tests.adapters.replay import Reply, json_reply, replay
 from tests.web.identities import KeyPair, Kind, platform
 from tests.web.making import (
@@ -176,7 +182,8 @@ def verify_with(rig: Rig, keys: KeySource) -> None:
     verifier = authenticator_of(
         Settings(backstage_url="http://127.0.0.1:7007"), keys, clock=SystemClock()
     )
-    rig.app.user_middleware[0].kwargs["authenticator"] = verifier
+    (guard,) = (layer for layer in rig.app.user_middleware if layer.cls is RequireCaller)
+    guard.kwargs["authenticator"] = verifier
     rig.app.middleware_stack = rig.app.build_middleware_stack()
 
 

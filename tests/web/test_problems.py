@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from bridge.adapters.memory import MemoryStore
 from bridge.domain.errors import BridgeError, StoreUnavailable
-from tests.web.making import AUTHORIZED, THING, bridge_for
+from tests.web.making import AUTHORIZED, PLATFORM_TOKEN, THING, bridge_for
 
 KEYS = {"type", "title", "status", "code", "detail", "instance", "errors", "suggestions"}
 
@@ -186,3 +186,15 @@ async def test_an_address_that_no_store_could_keep_is_refused(address: str):
     async with bridge_for(store=BrokenStore()) as rig:
         answer = await rig.http.get(address)
     assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+
+
+async def test_a_problem_shows_no_secret():
+    """What broke may quote an address with a password, or one of the bridge's own tokens."""
+
+    class Telling(MemoryStore):
+        async def runs(self, chosen):
+            raise StoreUnavailable(f"postgresql://a:hunter2@db {PLATFORM_TOKEN} {chosen.limit}")
+
+    async with bridge_for(store=Telling()) as rig:
+        answer = await rig.http.get("/v1/runs")
+    assert answer.json()["detail"] == "postgresql://a:***@db *** 51"
