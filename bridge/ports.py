@@ -457,5 +457,5 @@ class KeySource(Protocol):
     """Public keys of token issuers."""
 
     async def key(self, path: str, *, kid: str) -> Mapping[str, Any] | None:
-        """The JWK with this id from the key set at *path* of the issuer, or None."""
+        """The JWK with this id, or None; *path* is the set's path in Backstage, or the issuer."""
         ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,8 @@ from bridge.adapters.http import HttpClient, HttpError, InvalidUrl
 from bridge.domain.errors import IssuerUnavailable
 from bridge.domain.issuers import OidcIssuer
 from bridge.ports import Clock
+
+_log = logging.getLogger(__name__)
 
 MOST_SECONDS_OLD = 3_600.0
 """After this long a set is read again, so that a key which its issuer withdrew ends."""
@@ -93,7 +96,8 @@ class KeySets:
         if wait <= 0:
             try:
                 self._keep(held, await self._read(path))
-            except KeysUnreadable:
+            except KeysUnreadable as error:
+                _log.warning("the keys of %s cannot be read: %s", path, error)
                 now, wait = self._clock.monotonic(), self._failed_cool_down
                 held.not_before, held.refresh_at = now + wait, now + _RETRY_SECONDS
             else:

@@ -306,12 +306,15 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("document", ELSEWHERE.values(), ids=ELSEWHERE)
-async def test_a_discovery_document_leads_nowhere_else(document: Callable[[str], Any]):
+async def test_a_discovery_document_leads_nowhere_else(
+    document: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+):
     """Whoever controls the document cannot make the bridge ask addresses inside the network."""
     async with discovered(document, key_set("a")) as (keys, url, received):
         with pytest.raises(IssuerUnavailable):
             await keys.key(url, kid="a")
     assert len(received) == 1
+    assert f"the keys of {url} cannot be read: " in caplog.text
 
 
 async def test_keys_may_be_on_a_host_that_the_operator_lists():
