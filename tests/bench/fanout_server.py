@@ -23,18 +23,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.adapters.memory import SystemChance, SystemClock
 from bridge.adapters.sqlite import SqliteStore
+from bridge.domain.callers import Caller
 from bridge.domain.events import Event, EventDraft, log
 from bridge.domain.frames import encode_event
 from bridge.domain.mapping import Site
 from bridge.domain.runs import NewRun, RunContext
+from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.journal import Journal
+from bridge.services.refusals import Refusals
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams
+from bridge.services.tasks import Tasks
 from bridge.web.events import EventsEndpoint
 from bridge.web.server import run, server_for
 from tests.bench.processes import ACTIONS
 
+READER = Caller("service:bench")
 RUN_ID = "01kagw9zq6x3v5t7y8r2m4n6p8"
 PAUSE_SECONDS = 0.02
 Publish = Callable[[int], Awaitable[None]]
@@ -72,16 +77,20 @@ class Bare:
 
 
 @asynccontextmanager
-async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publish]]:
+async def bridge_parts(folder: Path) -> AsyncIterator[tuple[ASGIApp, Publish]]:
     """The real stream route over the real store, with one run in it."""
     clock = SystemClock()
     async with SqliteStore(folder / "fanout.db") as store:
         streams, journal = Streams(store=store, clock=clock), Journal(store=store, clock=clock)
         journal.subscribe(streams)
         actions = Actions(source=DefinitionFolders((ACTIONS,)), store=store, clock=clock)
+        actions.reload()
+        idle = actions.catalogue.get("bench:idle")
+        refusals = Refusals(store=store, clock=clock, tasks=Tasks())
         runs = Runs(
             store=store,
             actions=actions,
+            access=Access(actions=actions, refusals=refusals, memberships=None),
             journal=journal,
             clock=clock,
             chance=SystemChance(),
@@ -91,11 +100,11 @@ async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publ
         )
         new = NewRun(
             id=RUN_ID,
-            action="bench:idle",
-            definition={},
-            definition_digest="",
-            caller="bench",
-            user=None,
+            action=idle.id,
+            definition=idle.document,
+            definition_digest=idle.digest,
+            caller=READER.subject,
+            user=READER.user,
             key=RUN_ID,
             input={},
             context=RunContext(),
@@ -108,7 +117,19 @@ async def bridge_parts(folder: Path) -> AsyncIterator[tuple[EventsEndpoint, Publ
         async def publish(number: int) -> None:
             await journal.write(RUN_ID, draft(number))
 
-        yield EventsEndpoint(runs=runs, streams=streams), publish
+        yield AsReader(EventsEndpoint(runs=runs, streams=streams)), publish
+
+
+class AsReader:
+    """An endpoint for somebody who has been let in already: only the stream is measured."""
+
+    def __init__(self, endpoint: ASGIApp) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the reader."""
+        scope.setdefault("state", {})["caller"] = READER
+        await self._endpoint(scope, receive, send)
 
 
 def app_for(endpoint: ASGIApp, publish: Publish) -> Starlette:
