@@ -99,16 +99,20 @@ def rsa_key(backstage: Backstage) -> str:
     return backstage.plugin.sign(claims, typ=PLUGIN_TYPE, kid="rsa")
 
 
-NOW = int(time.time())
+def now() -> int:
+    """Read when a token is made: a long run of tests must not outlive it."""
+    return int(time.time())
+
+
 FORGERIES: dict[str, Forgery] = {
     "not a token": lambda _: "abc",
     "two dots": lambda _: "..",
-    "expired": lambda b: b.plugin_token(exp=NOW - 60),
+    "expired": lambda b: b.plugin_token(exp=now() - 60),
     "without exp": lambda b: b.plugin_token(exp=None),
     "without iat": lambda b: b.plugin_token(iat=None),
     "without aud": lambda b: b.plugin_token(aud=None),
     "without sub": lambda b: b.plugin_token(sub=None),
-    "from the future": lambda b: b.plugin_token(iat=NOW + 600),
+    "from the future": lambda b: b.plugin_token(iat=now() + 600),
     "for another plugin": lambda b: b.plugin_token(aud="catalog"),
     "typ of a user token": lambda b: b.plugin_token(typ="vnd.backstage.user"),
     "plain JWT": lambda b: b.plugin_token(typ="JWT"),
@@ -116,14 +120,16 @@ FORGERIES: dict[str, Forgery] = {
     "no signature": lambda b: unsigned(b.plugin_token(), alg="ES256"),
     "HS256 with the public key": lambda b: signed_with_public_key(
         b.plugin,
-        {"sub": "scaffolder", "aud": "argo-bridge", "iat": NOW, "exp": NOW + 600},
+        {"sub": "scaffolder", "aud": "argo-bridge", "iat": now(), "exp": now() + 600},
         typ=PLUGIN_TYPE,
     ),
     "unknown kid": lambda _: Signer("other").sign(
-        {"sub": "scaffolder", "aud": "argo-bridge", "iat": NOW, "exp": NOW + 600}, typ=PLUGIN_TYPE
+        {"sub": "scaffolder", "aud": "argo-bridge", "iat": now(), "exp": now() + 600},
+        typ=PLUGIN_TYPE,
     ),
     "known kid, other key": lambda _: Signer("plugin-key").sign(
-        {"sub": "scaffolder", "aud": "argo-bridge", "iat": NOW, "exp": NOW + 600}, typ=PLUGIN_TYPE
+        {"sub": "scaffolder", "aud": "argo-bridge", "iat": now(), "exp": now() + 600},
+        typ=PLUGIN_TYPE,
     ),
     "another plugin": lambda b: b.plugin_token(sub="techdocs"),
     "a path as a plugin": lambda b: b.plugin_token(sub="../auth"),
@@ -133,7 +139,7 @@ FORGERIES: dict[str, Forgery] = {
     "obo is no token": lambda b: b.plugin_token(obo="user:default/admin"),
     "obo is an object": lambda b: b.plugin_token(obo={"sub": "user:default/admin"}),
     "obo is empty": lambda b: b.plugin_token(obo=""),
-    "obo expired": lambda b: b.plugin_token(obo=b.user_token(exp=NOW - 60)),
+    "obo expired": lambda b: b.plugin_token(obo=b.user_token(exp=now() - 60)),
     "obo without exp": lambda b: b.plugin_token(obo=b.user_token(exp=None)),
     "obo without sub": lambda b: b.plugin_token(obo=b.user_token(sub=None)),
     "obo is a full user token": lambda b: b.plugin_token(
@@ -144,7 +150,7 @@ FORGERIES: dict[str, Forgery] = {
     "obo unsigned": lambda b: b.plugin_token(obo=unsigned(b.user_token())),
     "obo signed by the plugin": lambda b: b.plugin_token(
         obo=b.plugin.sign(
-            {"sub": "user:default/admin", "iat": NOW, "exp": NOW + 600}, typ=USER_TYPE
+            {"sub": "user:default/admin", "iat": now(), "exp": now() + 600}, typ=USER_TYPE
         )
     ),
     "a user token alone": lambda b: b.user_token(),

@@ -15,7 +15,11 @@ from tests.web.tokens import USER_KEYS, Backstage, Signer, altered, unsigned
 
 ISSUER = "https://backstage.example/api/auth"
 TYPE = "vnd.backstage.user"
-NOW = int(time.time())
+
+
+def now() -> int:
+    """Read when a token is made: a long run of tests must not outlive it."""
+    return int(time.time())
 
 
 async def identify(backstage: Backstage, token: str, *, issuer: str | None = ISSUER) -> Caller:
@@ -50,9 +54,9 @@ async def test_user_tokens_can_be_left_out():
 
 
 FORGERIES = {
-    "expired": lambda b: user_token(b, exp=NOW - 60),
+    "expired": lambda b: user_token(b, exp=now() - 60),
     "without exp": lambda b: user_token(b, exp=None),
-    "of the future": lambda b: user_token(b, iat=NOW + 600),
+    "of the future": lambda b: user_token(b, iat=now() + 600),
     "another Backstage": lambda b: user_token(b, iss="https://other.example/api/auth"),
     "without iss": lambda b: user_token(b, iss=None),
     "another audience": lambda b: user_token(b, aud="argo-bridge"),
@@ -64,11 +68,23 @@ FORGERIES = {
     "altered": lambda b: altered(user_token(b), sub="user:default/root"),
     "unsigned": lambda b: unsigned(user_token(b)),
     "signed by a plugin": lambda b: b.plugin.sign(
-        {"sub": "user:default/ann", "iss": ISSUER, "aud": "backstage", "iat": NOW, "exp": NOW + 60},
+        {
+            "sub": "user:default/ann",
+            "iss": ISSUER,
+            "aud": "backstage",
+            "iat": now(),
+            "exp": now() + 60,
+        },
         typ=TYPE,
     ),
     "another key of that id": lambda _: Signer("user-key").sign(
-        {"sub": "user:default/ann", "iss": ISSUER, "aud": "backstage", "iat": NOW, "exp": NOW + 60},
+        {
+            "sub": "user:default/ann",
+            "iss": ISSUER,
+            "aud": "backstage",
+            "iat": now(),
+            "exp": now() + 60,
+        },
         typ=TYPE,
     ),
     "a limited token": lambda b: b.user_token(iss=ISSUER, aud="backstage"),
