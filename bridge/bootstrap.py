@@ -11,7 +11,7 @@ import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -29,12 +29,12 @@ from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.audit import AuditDraft
 from bridge.domain.entities import cluster_document
-from bridge.domain.errors import StoreUnavailable
+from bridge.domain.errors import NotRetryable, StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.identity import Issuers, authenticator_of, open_issuers
-from bridge.known_secrets import KnownSecrets
+from bridge.known_secrets import KnownSecrets, vault_of
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
 from bridge.services.access import Access
 from bridge.services.actions import Actions
@@ -54,6 +54,7 @@ from bridge.services.reopening import Reopening
 from bridge.services.replicas import Replicas
 from bridge.services.retention import Retention
 from bridge.services.runs import Runs
+from bridge.services.secret_inputs import SecretInputs
 from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
 from bridge.services.tasks import Tasks
@@ -106,8 +107,13 @@ class Bridge:
         self.streams = Streams(store=store, clock=clock)
         self.journal.subscribe(self.streams)
         self.journal.subscribe(RunLog())
+        vault = vault_of(settings)
+        secret_inputs = SecretInputs(store=store, redaction=self.redaction, vault=vault)
+        self._secrets = secret_inputs
         self.actions = Actions(
-            source=DefinitionFolders((settings.actions,)), store=store, clock=clock
+            source=DefinitionFolders((settings.actions,), secrets=vault is not None),
+            store=store,
+            clock=clock,
         )
         self._followers = {
             name: Follower(
@@ -141,6 +147,7 @@ class Bridge:
             clock=clock,
             chance=chance,
             site=site,
+            secrets=secret_inputs,
             kept=timedelta(seconds=settings.argo_ttl_seconds),
             under_way=timedelta(milliseconds=settings.argo_timeout) + IN_FLIGHT_SLACK,
         )
@@ -171,6 +178,7 @@ class Bridge:
             site=site,
             namespaces={name: engine.namespace for name, engine in adapters.engines.items()},
             on_accepted=self._submit,
+            secrets=secret_inputs,
         )
         self.control = Control(
             store=store,
@@ -288,6 +296,7 @@ class Bridge:
     async def _track(self, run: Run) -> bool:
         try:
             definition = await self.actions.definition_of(run)
+            await self._secrets.hide(run, definition)
         except StoreUnavailable as error:
             _log.warning("cannot follow yet", extra={"run": run.id, "reason": error.detail})
             return False
@@ -307,7 +316,8 @@ class Bridge:
     async def _go_on(self, run: Run) -> None:
         """Follow a workflow that somebody retried in Argo, as the next attempt of its run."""
         record = AuditDraft("run.reopened", "argo", reason="retried in Argo", data={"of": run.id})
-        await self.runs.again(run, record=record, by=None, takes_over=True, reopened=True)
+        with suppress(NotRetryable):  # it was given secrets: what it says could not be hidden
+            await self.runs.again(run, record=record, by=None, takes_over=True, reopened=True)
 
     def _let_go(self, run_id: str) -> None:
         """Another replica has the run: whatever is under way for it here ends at its next write."""

@@ -66,12 +66,12 @@ def authenticator_of(
     """
     strict = not settings.demo
     verifiers = Verifiers(
-        services=_rotating(
+        services=rotating(
             settings.tokens,
             settings.tokens_file,
             parse=partial(token_digests, of="BRIDGE_TOKENS", strict=strict),
         ),
-        callback=_rotating(
+        callback=rotating(
             settings.platform_api_token,
             settings.platform_api_token_file,
             parse=partial(bearer_digests, of="PLATFORM_API_TOKEN", strict=strict),
@@ -89,7 +89,7 @@ def _webhooks(settings: Settings, clock: Clock) -> Webhooks | None:
         return None
     parse = partial(webhook_keys, of="BRIDGE_WEBHOOK_SECRETS", strict=not settings.demo)
     return Webhooks(
-        _rotating(settings.webhook_secrets, settings.webhook_secrets_file, parse=parse), clock
+        rotating(settings.webhook_secrets, settings.webhook_secrets_file, parse=parse), clock
     )
 
 
@@ -105,7 +105,7 @@ def _signed(
         )
     for issuer, keys_of in issuers:
         yield OidcTokens(issuer, keys_of)
-    secrets = _rotating(
+    secrets = rotating(
         settings.platform_secret,
         settings.platform_secret_file,
         parse=partial(keys, of="BRIDGE_PLATFORM_SECRET", strict=not settings.demo),
@@ -122,7 +122,7 @@ def _published() -> tuple[bytes, ...]:
     return (PUBLISHED_SECRET,)
 
 
-def _rotating(
+def rotating(
     value: SecretStr | None, file: Path | None, *, parse: Callable[[str], tuple[T, ...]]
 ) -> Callable[[], tuple[T, ...]]:
     """What a secret and its file say together: the value once, the file whenever it changes."""

@@ -1,6 +1,7 @@
 """The secrets of the settings, so that they can be kept out of everything that is told.
 
-Knows which settings are secrets and which files hold some. Must not know what they are for.
+Knows which settings are secrets, which files hold some, and what seals those of others. Must not
+know where any of them might be told.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -15,6 +17,9 @@ from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
+from bridge.adapters.vault import KeyVault
+from bridge.domain.credentials import keys
+from bridge.identity import rotating
 from bridge.settings import Settings
 
 _LOOK_SECONDS = 1.0
@@ -75,6 +80,17 @@ class KnownSecrets:
             return False
         before, self._stamps[name] = self._stamps.get(name), stamp
         return before != stamp
+
+
+def vault_of(settings: Settings) -> KeyVault | None:
+    """What seals secret fields; None without a key.
+
+    Raises:
+        SettingsInvalid: A key cannot be used.
+    """
+    parse = partial(keys, of="BRIDGE_SECRET_KEY", strict=True)
+    found = rotating(settings.secret_key, settings.secret_key_file, parse=parse)
+    return KeyVault(found) if found() else None
 
 
 def _of_variables(settings: Settings) -> Iterator[str]:

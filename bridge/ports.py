@@ -138,6 +138,7 @@ class RunStore(Protocol):
 
         This replica owns a new run. An earlier attempt is told of it by ``superseded_by``. The
         run and tenant of *audit* records are filled in; they are written with a new run only.
+        What is sealed of a run is kept until it ends.
 
         Raises:
             IdempotencyKeyReused: The key was used with other input.
@@ -186,6 +187,10 @@ class RunStore(Protocol):
 
     async def events(self, run_id: str, *, after: int, limit: int) -> list[Event]:
         """Events with ``seq > after``, in order; of a pruned run only its last one is left."""
+        ...
+
+    async def sealed(self, run_id: str) -> str | None:
+        """What is sealed of an open run; None if there is nothing, or the run has ended."""
         ...
 
     async def commands(self, run_id: str) -> list[Command]:
@@ -442,6 +447,34 @@ class DefinitionSource(Protocol):
 
     def load(self, *, last_good: Catalogue) -> Catalogue:
         """Read everything again; what went bad keeps its last good version."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Secrets as they may be stored, and a mark that is the same for the same secrets only."""
+
+    text: str
+    mark: str
+
+
+class Vault(Protocol):
+    """Seals what must not be stored in clear."""
+
+    def seal(self, values: Mapping[str, str], *, run_id: str) -> Sealed:
+        """Seal the secrets of a run, for that run only.
+
+        Raises:
+            SecretsUnreadable: There is no key.
+        """
+        ...
+
+    def open(self, text: str, *, run_id: str) -> dict[str, str]:
+        """What was sealed for the run.
+
+        Raises:
+            SecretsUnreadable: It was sealed with a key that is not there any more, or for another.
+        """
         ...
 
 

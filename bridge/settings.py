@@ -92,6 +92,14 @@ class Settings(LimitSettings):
     database_url_file: Path | None = Field(
         default=None, description="File with that address, read at the start."
     )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Key that seals the secret fields of inputs in the run store, 32 bytes or "
+        "more; several, separated by blanks, while one replaces another: the first one seals.",
+    )
+    secret_key_file: Path | None = Field(
+        default=None, description="File with more of them, read again when it changes."
+    )
     lease_seconds: float = Field(
         default=10.0,
         ge=1,
@@ -290,6 +298,8 @@ class Settings(LimitSettings):
             bearer_digests(_text(self.platform_api_token), of="PLATFORM_API_TOKEN", strict=True)
         if self.platform_secret is not None:
             keys(_text(self.platform_secret), of="BRIDGE_PLATFORM_SECRET", strict=True)
+        if self.secret_key is not None:
+            keys(_text(self.secret_key), of="BRIDGE_SECRET_KEY", strict=True)
         if self.webhook_secrets is not None:
             webhook_keys(_text(self.webhook_secrets), of="BRIDGE_WEBHOOK_SECRETS", strict=True)
 

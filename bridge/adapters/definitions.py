@@ -34,8 +34,10 @@ class DefinitionFolders:
     that cannot be read: whichever folder the template is in.
     """
 
-    def __init__(self, roots: tuple[Path, ...]) -> None:
+    def __init__(self, roots: tuple[Path, ...], *, secrets: bool = True) -> None:
+        """Args: *secrets* says whether there is a key to keep the secret fields of actions."""
         self._roots = roots
+        self._secrets = secrets
         self._seen: tuple[tuple[str, int, int], ...] | None = None
 
     def load(self, *, last_good: Catalogue) -> Catalogue:
@@ -68,16 +70,18 @@ class DefinitionFolders:
                 message = f"no */action.yaml below {root}; set BRIDGE_ACTIONS to the actions folder"
                 yield str(root), DefinitionInvalid(message, file=str(root), line=0)
             for path in paths:
-                for outcome in _action(path, templates):
+                for outcome in _action(path, templates, secrets=self._secrets):
                     yield _name(path), outcome
 
 
-def _action(path: Path, templates: Mapping[Path, _Templates]) -> Iterator[Outcome]:
+def _action(
+    path: Path, templates: Mapping[Path, _Templates], *, secrets: bool
+) -> Iterator[Outcome]:
     """The definition at *path*, or all that keeps it from being used."""
     beside = templates.get(path.parent, _Templates(""))
     yield from beside.errors
     try:
-        definition = parse_definition(_read(path), file=_name(path))
+        definition = parse_definition(_read(path), file=_name(path), secrets=secrets)
     except DefinitionInvalid as error:
         yield error
         return

@@ -73,6 +73,7 @@ class Memory:
     readers: dict[tuple[str, str], int] = field(default_factory=dict)
     audit: list[AuditRecord] = field(default_factory=list)
     leases: dict[str, float] = field(default_factory=dict)
+    sealed: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     entities: dict[EntityRef, EntityDocument] = field(default_factory=dict)
     namespaces: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -114,6 +115,8 @@ class MemoryStore:
         memory.definitions[new.definition_digest] = new.definition
         memory.runs[new.id] = acceptance.run
         memory.events[new.id] = []
+        if new.sealed is not None:
+            memory.sealed[new.id] = new.sealed
         if latest is not None:
             memory.runs[latest.id] = replace(latest, superseded_by=new.id)
         self._append(new.id, Entry(events=(first,), audit=tuple(audit)), None, new.created_at)
@@ -156,6 +159,8 @@ class MemoryStore:
             for seq, draft in enumerate(entry.events, start=before.last_seq + 1)
         )
         memory.runs[run_id] = after
+        if after.finished:
+            memory.sealed.pop(run_id, None)
         memory.events[run_id].extend(events)
         if entry.settles is not None:
             commands = memory.commands[run_id]
@@ -229,6 +234,10 @@ class MemoryStore:
         """See RunStore."""
         later = [event for event in self._memory.events.get(run_id, ()) if event.seq > after]
         return later[:limit]
+
+    async def sealed(self, run_id: str) -> str | None:
+        """See RunStore."""
+        return self._memory.sealed.get(run_id)
 
     async def commands(self, run_id: str) -> list[Command]:
         """See RunStore."""

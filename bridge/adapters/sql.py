@@ -153,6 +153,11 @@ class SqlStore(ABC):
         sql = f"{_SELECT_EVENT} WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
         return [row_to_event(row) for row in await self._rows(sql, run_id, after, limit)]
 
+    async def sealed(self, run_id: str) -> str | None:
+        """See RunStore."""
+        row = await self._row("SELECT sealed FROM secrets WHERE run_id = ?", run_id)
+        return None if row is None else str(row["sealed"])
+
     async def commands(self, run_id: str) -> list[Command]:
         """See RunStore."""
         sql = f"{sql_runs.SELECT_COMMAND} WHERE run_id = ? ORDER BY number"

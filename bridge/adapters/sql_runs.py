@@ -17,6 +17,7 @@ from bridge.adapters.rows import (
     EVENT_COLUMNS,
     RUN_COLUMNS,
     command_to_row,
+    delete,
     entity_to_row,
     event_to_row,
     insert,
@@ -41,6 +42,8 @@ SELECT_COMMAND = select(COMMAND_COLUMNS, "commands")
 
 _INSERT_RUN = insert("runs", RUN_COLUMNS)
 _INSERT_EVENT = insert("events", EVENT_COLUMNS)
+_SEAL = insert("secrets", ("run_id", "sealed"))
+_UNSEAL = delete("secrets", "run_id")
 _NEXT_NUMBER = "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?)"
 _INSERT_COMMAND = (
     f"{into('commands', (*COMMAND_COLUMNS, 'number'))} "
@@ -78,6 +81,8 @@ def accept(
         session.write_run(replace(latest, superseded_by=new.id), ["superseded_by"])
     event = Event(run.id, 1, new.created_at, first)
     session.change(_INSERT_EVENT, *event_to_row(event))
+    if new.sealed is not None:
+        session.change(_SEAL, run.id, new.sealed)
     _keep_trail(run, audit, new.created_at, session)
     return Acceptance(run=run, replayed=False)
 
@@ -121,6 +126,8 @@ def append(
     )
     if events:
         session.change_many(_INSERT_EVENT, [event_to_row(event) for event in events])
+    if after.finished:
+        session.change(_UNSEAL, run_id)
     _settle(run_id, entry, now, session)
     _change_entities(entry, now, session)
     _keep_trail(after, entry.audit, now, session)

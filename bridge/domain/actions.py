@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from bridge.domain.entities import digest
 from bridge.domain.inputs import InputSchema
 from bridge.domain.references import FILTERS, Reference, document_references, template_references
+from bridge.domain.secret_inputs import check_use, refuse_secrets, secret_fields
 
 _DURATION = re.compile(r"(\d+)(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -182,7 +183,31 @@ class Spec(_Model):
                         f"workflow.parameters.{name}: input.{rest[0]} is not a field of spec.input"
                     )
         self._team_is_given(fields)
+        self._secrets_stay_apart()
         return self
+
+    def _secrets_stay_apart(self) -> None:
+        """Nothing but a parameter of the workflow may read a secret, and nothing else be one."""
+        refuse_secrets(self.output, what="output")
+        elsewhere = [(f"outputs.{name}", each.references()) for name, each in self.outputs.items()]
+        if self.lock is not None:
+            elsewhere.append(("lock", template_references(self.lock.key)))
+        if self.catalog is not None:
+            elsewhere.append(("catalog.entity", document_references(self.catalog.entity)))
+        if self.access.team is not None:
+            elsewhere.append(("access.team", self.access.team.references()))
+        parameters = self.workflow.parameters.items()
+        secret = secret_fields(self.input)
+        check_use(
+            secret,
+            parameters=((name, source.references()) for name, source in parameters),
+            elsewhere=elsewhere,
+        )
+        if self.approval is not None:
+            refuse_secrets(self.approval.inputs, what="approval.inputs")
+            named = secret & self.approval.when.get("properties", {}).keys()
+            if named:
+                raise ValueError(f"approval.when: {min(named)} is secret and decides nothing")
 
     def _team_is_given(self, fields: Mapping[str, Any]) -> None:
         """Whose a run is must be known, and checked, before it is accepted."""
@@ -218,13 +243,18 @@ class ActionDefinition(_Model):
         return digest(self.document)
 
     @cached_property
+    def secret_fields(self) -> frozenset[str]:
+        """The fields of the input that are never kept or shown in clear."""
+        return secret_fields(self.spec.input)
+
+    @cached_property
     def input_schema(self) -> InputSchema:
         """The compiled input schema."""
         return InputSchema.compile(self.spec.input)
 
     def check_input(self, value: Any) -> dict[str, Any]:
         """The input with defaults; raises InputInvalid with every field that is wrong."""
-        return self.input_schema.check(value)
+        return self.input_schema.check(value, secret=self.secret_fields)
 
     def approval_required(self, given: Mapping[str, Any]) -> bool:
         """Whether *given* (checked input) must wait for somebody's agreement."""

@@ -55,20 +55,34 @@ class Catalogue:
         raise ActionUnknown(f"There is no action {action_id!r}.{hint}", suggestions=close)
 
 
-def parse_definition(text: str, *, file: str) -> ActionDefinition:
+def parse_definition(text: str, *, file: str, secrets: bool = True) -> ActionDefinition:
     """Read one definition.
+
+    Args:
+        text: The text of the file.
+        file: Its name, for messages.
+        secrets: Whether secret fields can be kept, so that it may have some.
 
     Raises:
         DefinitionInvalid: With the file, the line and every mistake in one sentence each.
     """
     tree, value = _load(text, file=file)
     try:
-        return ActionDefinition.model_validate(value)
+        definition = ActionDefinition.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         messages = [_sentence(item["loc"], item["msg"]) for item in found]
         line = min(_line(tree, item["loc"]) for item in found)
         raise DefinitionInvalid("; ".join(messages), file=file, line=line) from error
+    if definition.secret_fields and not secrets:
+        name = min(definition.secret_fields)
+        raise DefinitionInvalid(
+            f"spec.input: {name} is secret, and there is no key to keep it with: set "
+            "BRIDGE_SECRET_KEY or BRIDGE_SECRET_KEY_FILE",
+            file=file,
+            line=_line(tree, ("spec", "input", "properties", name)),
+        )
+    return definition
 
 
 def merge(

@@ -203,6 +203,12 @@ class NotRetryable(BridgeError):
     code, status, title = "not_retryable", 409, "The run cannot be tried again"
 
 
+class SecretsUnreadable(BridgeError):
+    """What a run was given in secret fields cannot be sealed or read: the key is not there."""
+
+    code, status, title = "secrets_unreadable", 503, "The secrets of the run cannot be read"
+
+
 class Draining(BridgeError):
     """The server is shutting down."""
 

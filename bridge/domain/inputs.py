@@ -80,8 +80,12 @@ class InputSchema:
         """
         return cls(schema=schema, validator=compile_schema(schema))
 
-    def check(self, value: Any) -> dict[str, Any]:
+    def check(self, value: Any, *, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
         """The input with defaults applied.
+
+        Args:
+            value: What was given.
+            secret: Fields whose values no message may quote.
 
         Raises:
             InputInvalid: With an entry for every field that is wrong.
@@ -92,7 +96,8 @@ class InputSchema:
         if shape:
             raise _invalid(shape)
         filled: dict[str, Any] = with_defaults(value, self.schema)
-        found = (each for error in self.validator.iter_errors(filled) for each in _told(error))
+        wrong = self.validator.iter_errors(filled)
+        found = (each for error in wrong for each in _told(error, secret))
         errors = tuple(islice(found, _MAX_ERRORS))
         if errors:
             raise _invalid(errors)
@@ -130,7 +135,7 @@ def _pointer(*segments: object) -> str:
     return "".join(f"/{segment}" for segment in escaped)
 
 
-def _told(error: ValidationError) -> Iterator[FieldError]:
+def _told(error: ValidationError, secret: frozenset[str]) -> Iterator[FieldError]:
     path = tuple(error.instance_path)
     match error.kind:
         case ValidationErrorKind.Required(property=name):
@@ -138,6 +143,8 @@ def _told(error: ValidationError) -> Iterator[FieldError]:
         case ValidationErrorKind.AdditionalProperties(unexpected=names):
             for name in names:
                 yield FieldError(_pointer(*path, name), "is not a field of this action")
+        case _ if secret and (not path or path[0] in secret):  # the message quotes the value
+            yield FieldError(_pointer(*path), f"does not fit the {error.schema_path[-1]}")
         case _:
             yield FieldError(_pointer(*path), _shortened(error.message))
 

@@ -47,11 +47,12 @@ def roots_of(
     site: Site,
     workflow: WorkflowFacts = WorkflowFacts(),
     entity_ref: str | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Roots:
-    """Everything that a reference may read, for one run."""
+    """Everything that a reference may read, for one run; its *secrets* for its workflow only."""
     required = definition.approval_required(run.input)
     return {
-        "input": run.input,
+        "input": {**run.input, **(secrets or {})},
         "user": {"ref": run.user or NO_USER},
         "run": {
             "id": run.id,

@@ -22,6 +22,8 @@ _PATH = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*")
 _FIELD = re.compile(r"\{([^{}|]*)(?:\|([^{}|]*))?\}")
 
 Roots = Mapping[str, Any]
+HANDED_ON = "secret"
+"""The filter by which a definition says that a secret may become a parameter of a workflow."""
 
 
 def _as_string(value: Any) -> str:
@@ -51,6 +53,7 @@ FILTERS: Mapping[str, Callable[[Any], str]] = {
     "lower": lambda value: _as_string(value).lower(),
     "entityName": lambda value: EntityRef.parse(_as_string(value)).name,
     "entityRef": lambda value: str(EntityRef.parse(_as_string(value))),
+    HANDED_ON: _as_string,
 }
 """Named filters: a value in, the text that Argo or the catalog gets out."""
 

@@ -121,11 +121,15 @@ class NewRun:
     """Whether another attempt is asked for in so many words."""
     reopened: bool = False
     """Whether somebody has retried that workflow in Argo already: it cannot be told to wait."""
+    sealed: str | None = None
+    """The secrets of the input, which ``input`` itself does not have, as they may be stored."""
+    mark: str = ""
+    """What is the same for the same secrets only."""
 
     @property
     def fingerprint(self) -> str:
         """Same action and input, same fingerprint; an edited definition does not break a replay."""
-        return digest([self.action, self.input])
+        return digest([self.action, self.input, *([self.mark] if self.mark else [])])
 
     @property
     def workflow_name(self) -> str:

@@ -19,6 +19,7 @@ from bridge.domain.errors import (
     FieldError,
     InputInvalid,
     LockHeld,
+    NotRetryable,
     RequestInvalid,
 )
 from bridge.domain.events import Event, log, with_gap
@@ -32,10 +33,12 @@ from bridge.domain.mapping import (
 )
 from bridge.domain.references import Roots, render_template
 from bridge.domain.runs import Acceptance, NewRun, Run, RunContext
+from bridge.domain.secret_inputs import apart
 from bridge.ports import Chance, Clock, RunFilter, RunStore
 from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.journal import Journal
+from bridge.services.secret_inputs import SecretInputs
 
 MAX_KEY = 255
 
@@ -66,6 +69,7 @@ class Runs:
         site: Site,
         namespaces: Mapping[str, str],
         on_accepted: Callable[[Run], None],
+        secrets: SecretInputs | None = None,
     ) -> None:
         self._store = store
         self._actions = actions
@@ -76,13 +80,14 @@ class Runs:
         self._site = site
         self._namespaces = namespaces
         self._on_accepted = on_accepted
+        self._secrets = secrets or SecretInputs(store=store)
 
     async def accept(self, request: Request) -> Acceptance:
         """Take a request exactly once; the run is durable when this returns.
 
         Raises:
             ActionUnknown, InputInvalid, Forbidden, CatalogUnavailable, IdempotencyKeyReused,
-            LockHeld, RequestInvalid, StoreUnavailable.
+            LockHeld, RequestInvalid, SecretsUnreadable, StoreUnavailable.
         """
         new = self._new_run(request)
         record = attempt_of("run.accept", request.caller, data={"by": "request"})
@@ -115,7 +120,7 @@ class Runs:
 
     async def preview(self, request: Request) -> dict[str, Any]:
         """What a run would do, without doing any of it (dry-run). Raises like :meth:`accept`."""
-        new = self._new_run(request)
+        new = self._new_run(request, seals=False)
         await self._check(new, request.caller)
         definition = self._actions.catalogue.get(new.action)
         run = Run.accepted(new, attempt=1)
@@ -128,9 +133,9 @@ class Runs:
             "outputs": example_outputs(definition),
         }
 
-    def _new_run(self, request: Request) -> NewRun:
+    def _new_run(self, request: Request, *, seals: bool = True) -> NewRun:
         definition = self._actions.catalogue.get(request.action)
-        checked = definition.check_input(request.input)
+        given = apart(definition.check_input(request.input), definition.secret_fields)
         run_id = self._chance.run_id()
         target = definition.spec.workflow.target
         if target not in self._namespaces:
@@ -144,15 +149,23 @@ class Runs:
             user=request.caller.user,
             tenant=request.caller.tenant,
             key=_checked_key(request.key) or run_id,
-            input=checked,
+            input=given.shown,
             context=request.context,
             target=target,
             namespace=self._namespaces[target],
             created_at=self._clock.now(),
         )
-        roots = roots_of(Run.accepted(new, attempt=1), definition=definition, site=self._site)
+        roots = roots_of(
+            Run.accepted(new, attempt=1),
+            definition=definition,
+            site=self._site,
+            secrets=given.secrets,
+        )
         parameters_of(definition, roots=roots)  # refused now, not after the caller has gone
         new = replace(new, team=_team_of(definition, roots=roots))
+        sealed = self._secrets.seal(given, run_id=run_id) if seals else None
+        if sealed is not None:
+            new = replace(new, sealed=sealed.text, mark=sealed.mark)
         lock = definition.spec.lock
         if lock is None:
             return new
@@ -199,8 +212,15 @@ class Runs:
         It belongs to whom the run belongs to, but *by* must be allowed to ask for it anew; None
         is the bridge itself. *reopened* says that the workflow runs again already.
 
-        Raises like :meth:`accept`.
+        Raises like :meth:`accept`, and:
+            NotRetryable: The run was given secrets, which are gone with its end.
         """
+        definition = await self._actions.definition_of(run)
+        if definition.secret_fields & run.input.keys():
+            raise NotRetryable(
+                f"Run {run.id} was given secrets, which are not kept after its end: ask for it "
+                "again by the form, with its secrets."
+            )
         request = Request(
             action=run.action,
             input=run.input,

@@ -38,6 +38,7 @@ from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
 from bridge.services.follower import Follower
 from bridge.services.journal import Journal
+from bridge.services.secret_inputs import SecretInputs
 
 _UNDONE = (EngineUnreached, EngineConflict, EngineForbidden)
 """Failures that say that nothing was created."""
@@ -61,6 +62,7 @@ class Submitter:
         clock: Clock,
         chance: Chance,
         site: Site,
+        secrets: SecretInputs | None = None,
         at_once: int = 4,
         kept: timedelta = timedelta(hours=1),
         under_way: timedelta = timedelta(seconds=35),
@@ -73,6 +75,7 @@ class Submitter:
         self._clock = clock
         self._chance = chance
         self._site = site
+        self._secrets = secrets or SecretInputs(store=store)
         self._slots = asyncio.Semaphore(at_once)
         self._kept = kept
         self._under_way = under_way
@@ -109,7 +112,9 @@ class Submitter:
         """Wait for the list of all workflows: what it shows needs no call of its own."""
         follower = self._followers[run.target]
         with suppress(StoreUnavailable):
-            follower.track(run, definition=await self._actions.definition_of(run))
+            definition = await self._actions.definition_of(run)
+            await self._secrets.hide(run, definition)
+            follower.track(run, definition=definition)
         await follower.listed()
         await follower.flush(run.id)
 
@@ -127,6 +132,7 @@ class Submitter:
         """The workflow, or None when the run has ended without one."""
         try:
             definition = await self._actions.definition_of(run)
+            await self._secrets.hide(run, definition)
             # The watch may show the workflow before the answer to its creation arrives.
             self._followers[run.target].track(run, definition=definition)
             run = await self._with_lock(run)
@@ -169,7 +175,8 @@ class Submitter:
         run = await self._begin(run)
         if run.cancelling:  # somebody was faster than our last look
             raise _cancelled(run)
-        roots = roots_of(run, definition=definition, site=self._site)
+        secrets = await self._secrets.of_run(run, definition)
+        roots = roots_of(run, definition=definition, site=self._site, secrets=secrets)
         workflow = workflow_of(run, definition=definition, site=self._site, roots=roots)
         try:
             return await engine.create(workflow)

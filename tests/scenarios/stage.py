@@ -170,6 +170,7 @@ async def open_stage(
             actions_reload_seconds=3_600,
             tokens=SecretStr(",".join(f"{name}={token}" for name, token in TOKENS.items())),
             admins=("service:auditor",),
+            secret_key=SecretStr("key-of-the-scenarios-of-32-bytes"),
             public_url=PUBLIC_URL,
             backstage_url=backstage[0] if backstage else None,
             **{**kept, **changed},

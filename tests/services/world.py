@@ -13,6 +13,7 @@ from bridge.domain.entities import EntityDocument, cluster_document
 from bridge.domain.events import Event
 from bridge.domain.mapping import Site
 from bridge.domain.runs import Run, RunContext, RunStatus
+from bridge.ports import Vault
 from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.commands import Commander
@@ -23,11 +24,13 @@ from bridge.services.follower import Follower
 from bridge.services.journal import Journal
 from bridge.services.memberships import Memberships
 from bridge.services.pods import PodLogs
+from bridge.services.redaction import Redaction
 from bridge.services.refusals import Refusals
 from bridge.services.registration import Registrar
 from bridge.services.reopening import Reopening
 from bridge.services.replicas import Replicas
 from bridge.services.runs import Request, Runs
+from bridge.services.secret_inputs import SecretInputs
 from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
 from bridge.services.tasks import Tasks
@@ -63,6 +66,7 @@ class Outside:
         default_factory=lambda: FakeSource(Catalogue(files={"thing": definition()}))
     )
     base_entities: tuple[EntityDocument, ...] = (cluster_document("c1", owner="group:default/p"),)
+    vault: Vault | None = None
     tasks: list[Tasks] = field(default_factory=list)
     """The background work of every process over it."""
 
@@ -82,7 +86,9 @@ class World:
         outside.tasks.append(self.tasks)
         common: dict[str, Any] = {"store": self.store, "clock": self.clock}
         tools = {**common, "chance": outside.chance}
-        self.journal = Journal(**common)
+        redaction = Redaction()
+        self.journal = Journal(**common, redaction=redaction)
+        self.secrets = SecretInputs(store=self.store, redaction=redaction, vault=outside.vault)
         self.streams = Streams(**common)
         self.journal.subscribe(self.streams)
         self.actions = Actions(source=outside.source, **common)
@@ -100,7 +106,12 @@ class World:
         )
         followers = {"default": self.follower}
         self.submitter = Submitter(
-            engines=engines, followers=followers, site=SITE, at_once=at_once, **tools
+            engines=engines,
+            followers=followers,
+            site=SITE,
+            at_once=at_once,
+            secrets=self.secrets,
+            **tools,
         )
         self.commander = Commander(engines=engines, tasks=self.tasks, **tools)
         catalog = outside.catalog
@@ -116,6 +127,7 @@ class World:
             namespaces={"default": "argo"},
             on_accepted=self.submit,
             access=self.access,
+            secrets=self.secrets,
             **tools,
         )
         self.control = Control(
@@ -196,6 +208,7 @@ class World:
                 self.submit(run)
             else:
                 made = await self.actions.definition_of(run)
+                await self.secrets.hide(run, made)
                 self.follower.track(run, definition=made)
         self.spawn(self.follower.refresh())
 
