@@ -25,9 +25,10 @@ _MAX_NAME = 200
 _MAX_ERRORS = 50
 _MAX_MESSAGE = 300
 _TAGS = re.compile(r"\{\{|\}\}|\$\(")
-# Controls but tab and newline, DEL and C1, bidirectional overrides, lone surrogates, plane 14.
+# Controls but tab and newline, DEL and C1, bidirectional overrides, lone surrogates, what YAML
+# does not take, plane 14.
 _CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000effff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff\U000e0000-\U000effff]"
 )
 
 
@@ -127,7 +128,7 @@ def with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
 def _invalid(errors: tuple[FieldError, ...]) -> InputInvalid:
     count = "1 field needs" if len(errors) == 1 else f"{len(errors)} fields need"
     listed = "; ".join(f"{e.pointer.lstrip('/') or 'input'}: {e.message}" for e in errors)
-    return InputInvalid(f"{count} attention: {listed}", errors=errors)
+    return InputInvalid(f"{count} attention: {_one_line(listed)}", errors=errors)
 
 
 def _pointer(*segments: object) -> str:
@@ -149,8 +150,14 @@ def _told(error: ValidationError, secret: frozenset[str]) -> Iterator[FieldError
             yield FieldError(_pointer(*path), _shortened(error.message))
 
 
+def _one_line(text: str) -> str:
+    """*text* without what a log would take for the end of a line."""
+    return " ".join(text.splitlines())
+
+
 def _shortened(message: str) -> str:
-    """The message, which repeats the value, without the middle of it."""
+    """The message, which repeats the value, on one line and without the middle of it."""
+    message = _one_line(message)
     if len(message) <= _MAX_MESSAGE:
         return message
     half = _MAX_MESSAGE // 2

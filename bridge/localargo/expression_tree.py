@@ -8,6 +8,7 @@ operator, `not` binds tighter than a comparison, comparisons chain.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bridge.localargo.expression_tokens import (
@@ -138,8 +139,12 @@ class MapOf:
 Node = Constant | Name | Member | Unary | Binary | Conditional | Call | ListOf | MapOf
 
 
+@lru_cache(maxsize=1_000)
 def parse(source: str) -> Node:
-    """Return the tree of `source`; raise ExpressionSyntaxError or UnsupportedExpressionError."""
+    """Return the tree of `source`; raise ExpressionSyntaxError or UnsupportedExpressionError.
+
+    A template has the same expressions in every workflow, and a tree is never changed.
+    """
     parser = _Parser(source, tokenize(source))
     tree = parser.expression(0)
     parser.expect_end()

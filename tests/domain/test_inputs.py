@@ -232,3 +232,17 @@ def test_texts_that_pass_are_held_by_argo_as_they_are(text):
     """Argo writes values into JSON in Go's manner; what passes reads back unchanged."""
     if forbidden_text(text) is None:
         assert json.loads(f'"{go_quote(text)}"') == text
+
+
+def test_a_refusal_is_one_line_whatever_it_repeats():
+    """Neither a value nor the name of a field can add a line to a log."""
+    closed = {
+        "properties": {"a": {"type": "string", "maxLength": 1}},
+        "additionalProperties": False,
+    }
+
+    with pytest.raises(InputInvalid) as caught:
+        InputSchema.compile(closed).check({"a": "x\u2028✓ done", "b\n✓ done": 1})
+
+    assert caught.value.detail.splitlines() == [caught.value.detail]
+    assert all(len(error.message.splitlines()) == 1 for error in caught.value.errors)
