@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from itertools import count
 from typing import Any
 
 import yaml
 
 MAX_MANIFEST = 1_000_000
+MAX_VALUES = 100_000
+"""Of one document, aliases written out."""
 _SEPARATOR = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
 _GO_BOOLEANS = re.compile(r"^(?:y|Y|n|N)$")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _MERGE = "tag:yaml.org,2002:merge"
+_INT = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
 _BOOLEAN = "tag:yaml.org,2002:bool"
 
 
@@ -55,7 +60,18 @@ class _Loader(yaml.SafeLoader):
             raise ManifestError(f"yaml: line {node.start_mark.line + 1}: invalid map key: {key}")
         return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
 
+    def go_number(self, node: yaml.ScalarNode) -> Any:
+        """Go reads no numbers to base 60: 12:30 is text."""
+        text = self.construct_scalar(node)
+        if ":" in text:
+            return text
+        return (
+            self.construct_yaml_int(node) if node.tag == _INT else self.construct_yaml_float(node)
+        )
 
+
+_Loader.add_constructor(_INT, _Loader.go_number)
+_Loader.add_constructor(_FLOAT, _Loader.go_number)
 _Loader.add_implicit_resolver(_BOOLEAN, _GO_BOOLEANS, list("yYnN"))
 _Loader.bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 
@@ -77,20 +93,22 @@ def documents(text: str) -> Iterator[Any]:
 def parse(text: str) -> Any:
     """Return the JSON-like value of one YAML document, None if empty; raise ManifestError."""
     try:
-        return _json_like(yaml.load(text, Loader=_Loader))  # noqa: S506 - the loader is a SafeLoader
+        return _json_like(yaml.load(text, Loader=_Loader), count())  # noqa: S506 - the loader is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
         raise ManifestError(f"yaml: {line}{error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ManifestError(f"yaml: {error}") from error
 
 
-def _json_like(value: Any) -> Any:
+def _json_like(value: Any, values: Iterator[int]) -> Any:
+    if next(values) > MAX_VALUES:
+        raise ManifestError("yaml: document contains excessive aliasing")
     if isinstance(value, dict):
-        return {key: _json_like(item) for key, item in value.items()}
+        return {key: _json_like(item, values) for key, item in value.items()}
     if isinstance(value, set):
         return dict.fromkeys(sorted(value))
     if isinstance(value, list):
-        return [_json_like(item) for item in value]
+        return [_json_like(item, values) for item in value]
     return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -53,6 +53,26 @@ def test_what_is_no_yaml_is_refused(text, complaint):
     assert str(caught.value).startswith(complaint)
 
 
+def test_numbers_to_base_60_are_text():
+    """A time of day stays what it is; thousands of digits take no time."""
+    (found,) = documents("a: 12:30\nb: 1:59.5\nc: 7\nd: 1.5\ne: " + ":".join(["59"] * 20_000))
+
+    assert {**found, "e": ""} == {"a": "12:30", "b": "1:59.5", "c": 7, "d": 1.5, "e": ""}
+
+
+def test_aliases_cannot_multiply_without_end():
+    """A small document that stands for billions of values is refused, as kubectl does."""
+    lines = ["a: &a [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [
+        f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]"
+        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+
+    with pytest.raises(ManifestError, match="yaml: document contains excessive aliasing"):
+        parse("\n".join(lines))
+    assert parse("\n".join(lines[:2]))["b"] == [["x"] * 10] * 10
+
+
 def test_documents_come_one_after_the_other():
     """What stands before a broken document has been read, as kubectl has applied it."""
     found = documents('a: 1\n---\n# empty\n--- # next\nb: "---"\n---\n"\n')
