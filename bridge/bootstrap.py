@@ -33,6 +33,7 @@ from bridge.domain.errors import NotRetryable, StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
+from bridge.exposure import guard_of
 from bridge.identity import Issuers, authenticator_of, open_issuers
 from bridge.known_secrets import KnownSecrets, vault_of
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
@@ -104,7 +105,13 @@ class Bridge:
         store, clock, chance = adapters.store, adapters.clock, adapters.chance
         self.redaction = Redaction(KnownSecrets(settings))
         self.journal = Journal(store=store, clock=clock, redaction=self.redaction)
-        self.streams = Streams(store=store, clock=clock)
+        self.streams = Streams(
+            store=store,
+            clock=clock,
+            stall=settings.stall_seconds,
+            most=settings.max_streams,
+            most_of_one=settings.streams_per_caller,
+        )
         self.journal.subscribe(self.streams)
         self.journal.subscribe(RunLog())
         vault = vault_of(settings)
@@ -368,6 +375,7 @@ class Bridge:
             platform_action=settings.platform_action,
             max_body=settings.body_limits,
             redactor=self.redaction.redactor,
+            guard=guard_of(settings),
         )
         return create_app(parts, lifespan=lifespan)
 

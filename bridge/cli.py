@@ -23,6 +23,7 @@ from bridge.domain.actions import ActionDefinition
 from bridge.domain.audit import Verifier
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import BridgeError
+from bridge.exposure import server_of
 from bridge.known_secrets import KnownSecrets
 from bridge.ports import AuditFilter, RunStore
 from bridge.services.redaction import Redaction
@@ -30,7 +31,7 @@ from bridge.services.trail import check_lines, check_stored, lines_of, pages
 from bridge.settings import Settings
 from bridge.telemetry import configure_logging
 from bridge.web.openapi import document
-from bridge.web.server import run, server_for
+from bridge.web.server import run
 
 _PASS_ON = {"ignore_unknown_options": True}
 
@@ -65,14 +66,7 @@ def serve() -> None:
 
 async def _serve(settings: Settings) -> None:
     async with open_bridge(settings) as bridge:
-        server = server_for(
-            bridge.app(),
-            host=settings.host,
-            port=settings.port,
-            drain=bridge.drain,
-            delay=settings.drain_seconds,
-        )
-        await server.serve()
+        await server_of(settings, bridge.app(), drain=bridge.drain).serve()
 
 
 @main.command()

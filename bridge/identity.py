@@ -46,7 +46,7 @@ async def open_issuers(settings: Settings, stack: AsyncExitStack, *, clock: Cloc
     opened = []
     for issuer in settings.issuers():
         http = await stack.enter_async_context(
-            client(issuer.issuer, timeout=_ISSUER_SECONDS, connections=2)
+            client(issuer.issuer, timeout=_ISSUER_SECONDS, connections=2, hosts=issuer.hosts)
         )
         opened.append((issuer, keys_of_issuer(http, issuer, clock=clock)))
     return opened

@@ -6,7 +6,6 @@ every one (tested). Must not know what the parts do with them.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -17,6 +16,7 @@ from bridge.domain.credentials import bearer_digests, keys, token_digests, webho
 from bridge.domain.credentials import named as named_secrets
 from bridge.domain.entities import EntityRef
 from bridge.domain.errors import SettingsInvalid
+from bridge.domain.hosts import is_loopback
 from bridge.domain.issuers import OidcIssuer, distinct
 from bridge.domain.issuers import issuers as json_issuers
 from bridge.settings_limits import LimitSettings
@@ -356,13 +356,3 @@ class Settings(LimitSettings):
 
 def _text(secret: SecretStr) -> str:
     return secret.get_secret_value()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether *host* can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +20,14 @@ HttpResponse = httpx.Response
 HttpError = httpx.HTTPError
 InvalidUrl = httpx.InvalidURL
 
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""Failures before the first byte of a request: refused, no such host, TLS, or no free connection.
+
+class ElsewhereRefused(httpx.TransportError):
+    """A request to a place that the settings do not name; nothing was sent."""
+
+
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, ElsewhereRefused)
+"""Failures before the first byte of a request: refused, no such host, TLS, no free connection, or
+a place where nothing may be sent.
 
 Any other failure may have come after the peer read the request.
 """
@@ -31,24 +37,56 @@ Token = Callable[[], str | None]
 
 
 def client(
-    base_url: str, *, timeout: float, connections: int, verify: bool | ssl.SSLContext = True
+    base_url: str,
+    *,
+    timeout: float,
+    connections: int,
+    verify: bool | ssl.SSLContext = True,
+    hosts: Iterable[str] = (),
 ) -> HttpClient:
-    """A client for one configured peer: no redirects, no environment proxies.
+    """A client for one configured peer: no redirects, no environment proxies, no other place.
 
     Args:
         base_url: The peer's address, from the settings only.
         timeout: Seconds for a whole unary answer to begin and for each of its parts.
         connections: How many may be open at a time.
         verify: Whether TLS certificates are checked.
+        hosts: More hosts, with their ports, where the same may be asked.
     """
+    transport = httpx.AsyncHTTPTransport(
+        verify=verify,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+    )
     return httpx.AsyncClient(
         base_url=base_url,
         follow_redirects=False,
         trust_env=False,
-        verify=verify,
         timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        transport=_NowhereElse(transport, base=httpx.URL(base_url), hosts=hosts),
     )
+
+
+class _NowhereElse(httpx.AsyncBaseTransport):
+    """Sends to the configured places only, whatever address an answer or a document led to."""
+
+    def __init__(
+        self, transport: httpx.AsyncHTTPTransport, *, base: httpx.URL, hosts: Iterable[str]
+    ) -> None:
+        self._transport = transport
+        self._scheme = base.raw_scheme
+        others = (httpx.URL(f"{base.scheme}://{host}").netloc for host in hosts)
+        self._places = {base.netloc, *others}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        if url.raw_scheme != self._scheme or url.netloc not in self._places:
+            place = f"{url.scheme}://{url.netloc.decode()}"
+            raise ElsewhereRefused(f"{place} is not a configured place", request=request)
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 def tls_context(*, verify: bool) -> ssl.SSLContext:

@@ -19,6 +19,8 @@ from bridge.domain.actions import ActionDefinition
 from bridge.domain.errors import ActionUnknown, DefinitionInvalid
 from bridge.domain.yaml_text import only_document, yaml_refused
 
+_MOST_MISTAKES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -71,6 +73,7 @@ def parse_definition(text: str, *, file: str, secrets: bool = True) -> ActionDef
         definition = ActionDefinition.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = found[:_MOST_MISTAKES]
         messages = [_sentence(item["loc"], item["msg"]) for item in found]
         line = min(_line(tree, item["loc"]) for item in found)
         raise DefinitionInvalid("; ".join(messages), file=file, line=line) from error

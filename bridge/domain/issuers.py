@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -17,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from bridge.domain.callers import DEFAULT_TENANT
 from bridge.domain.errors import SettingsInvalid
+from bridge.domain.hosts import is_loopback
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
@@ -93,18 +93,9 @@ def _parts(address: str) -> SplitResult | None:
         return None
     if not host or "@" in found.netloc or not address.isascii() or not address.isprintable():
         return None
-    if found.scheme == "https" or (found.scheme == "http" and _is_loopback(host)):
+    if found.scheme == "https" or (found.scheme == "http" and is_loopback(host)):
         return found
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 _ISSUERS = TypeAdapter(tuple[OidcIssuer, ...])

@@ -5,6 +5,7 @@ Knows YAML. Must not know what a document means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,13 +16,17 @@ from bridge.domain.errors import DefinitionInvalid
 MAX_BYTES = 256 * 1024
 """Of one file; Argo itself takes no WorkflowTemplate of more than about 1.5 MB."""
 _MAX_DEPTH = 64
+_MAX_NODES = 10_000
+"""Values and keys of one file, all together."""
+_NUMBER = re.compile(r"[-+0-9][-+0-9a-fA-FxXo_:.]{100,}")
+"""A number so long that reading it takes seconds (1:59:59… is one to base 60)."""
 
 
 def documents(text: str, *, file: str) -> tuple[yaml.Node, ...]:
     """Every document of *text* as nodes, which know their lines.
 
     Raises:
-        DefinitionInvalid: It is no YAML, too large, too deep, or uses aliases; with the line.
+        DefinitionInvalid: It is no YAML, too dear to read, or uses aliases; with the line.
     """
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise DefinitionInvalid(f"is larger than {MAX_BYTES // 1024} KiB", file=file, line=1)
@@ -56,13 +61,24 @@ def yaml_refused(file: str) -> Iterator[None]:
 
 def _check_events(text: str, *, file: str) -> None:
     """Refuse what would cost too much to build: aliases, and nesting that ends the C stack."""
-    depth = 0
+    depth = nodes = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
             raise DefinitionInvalid("must not use YAML aliases", file=file, line=line)
+        if isinstance(event, yaml.ScalarEvent) and _is_long_number(event):
+            raise DefinitionInvalid("has a number of more than 100 digits", file=file, line=line)
+        nodes += isinstance(event, yaml.NodeEvent)
+        if nodes > _MAX_NODES:
+            message = f"has more than {_MAX_NODES} keys and values"
+            raise DefinitionInvalid(message, file=file, line=line)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             message = f"is nested more than {_MAX_DEPTH} levels deep"
             raise DefinitionInvalid(message, file=file, line=line)
+
+
+def _is_long_number(scalar: yaml.ScalarEvent) -> bool:
+    plain = scalar.implicit[0] or scalar.tag is not None
+    return plain and _NUMBER.fullmatch(scalar.value) is not None

@@ -7,15 +7,18 @@ A slow reader never holds up the writer; it is cut and can resume.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
+from bridge.domain.errors import Overloaded, TooManyStreams
 from bridge.domain.events import Event, with_gap
 from bridge.domain.frames import KEEP_ALIVE, encode_event
 from bridge.domain.runs import Run
 from bridge.ports import Clock, RunStore
 
 _PAGE = 500
+_MOST, _MOST_OF_ONE = 12_000, 2_000
+_LATER_SECONDS = 15
 _SLOTS = 60
 """Readers are kept alive a sixtieth at a time: thousands of wakeups at once would be felt."""
 _Frame = tuple[int, bytes, bool]
@@ -28,6 +31,7 @@ class Subscription:
     __slots__ = (
         "_closed",
         "_waiter",
+        "caller",
         "caught_up",
         "frames",
         "on_stall",
@@ -38,8 +42,9 @@ class Subscription:
         "taken_at",
     )
 
-    def __init__(self, run_id: str, *, after: int) -> None:
+    def __init__(self, run_id: str, *, after: int, caller: str) -> None:
         self.run_id = run_id
+        self.caller = caller
         self.seq = after
         self.caught_up = False
         self.frames: deque[_Frame] = deque()
@@ -101,18 +106,24 @@ class Streams:
         clock: Clock,
         capacity: int = 2_000,
         stall: float = 60.0,
+        most: int = _MOST,
+        most_of_one: int = _MOST_OF_ONE,
     ) -> None:
         self._store = store
         self._clock = clock
         self._capacity = capacity
         self._stall = stall
+        self._most = most
+        self._most_of_one = most_of_one
         self._open: dict[str, set[Subscription]] = {}
+        self._callers: Counter[str] = Counter()
+        self._count = 0
         self._slots: list[set[Subscription]] = [set() for _ in range(_SLOTS)]
         self._slot = 0
         self._closed = False
 
     def __len__(self) -> int:
-        return sum(len(readers) for readers in self._open.values())
+        return self._count
 
     def published(self, run: Run, events: Iterable[Event]) -> None:
         """Queue committed events for the run's readers; each is encoded once for all."""
@@ -134,11 +145,26 @@ class Streams:
         for reader in tuple(self._open.get(run_id, ())):
             reader.refresh()
 
-    def subscribe(self, run_id: str, *, after: int) -> Subscription:
-        """Open a subscription; :meth:`read` reads it and :meth:`leave` ends it."""
-        reader = Subscription(run_id, after=after)
+    def subscribe(self, run_id: str, *, after: int, caller: str = "") -> Subscription:
+        """Open a subscription; :meth:`read` reads it and :meth:`leave` ends it.
+
+        Raises:
+            TooManyStreams: The caller has as many as one may have.
+            Overloaded: There are as many as there may be in all.
+        """
+        if self._callers[caller] >= self._most_of_one:
+            raise TooManyStreams(
+                f"You have {self._most_of_one} live streams open; end some, or ask for events "
+                "without Accept: text/event-stream.",
+                retry_after=_LATER_SECONDS,
+            )
+        if self._count >= self._most:
+            raise Overloaded("There are too many live streams.", retry_after=_LATER_SECONDS)
+        reader = Subscription(run_id, after=after, caller=caller)
         if self._closed:
             reader.close()
+        self._callers[caller] += 1
+        self._count += 1
         self._open.setdefault(run_id, set()).add(reader)
         reader.slot = self._slot
         self._slots[reader.slot].add(reader)
@@ -147,10 +173,14 @@ class Streams:
     def leave(self, reader: Subscription) -> None:
         """Forget a subscription."""
         self._slots[reader.slot].discard(reader)
-        readers = self._open.get(reader.run_id)
-        if readers is None:
+        readers = self._open.get(reader.run_id, set())
+        if reader not in readers:
             return
         readers.discard(reader)
+        self._callers[reader.caller] -= 1
+        self._count -= 1
+        if not self._callers[reader.caller]:
+            del self._callers[reader.caller]
         if not readers:
             del self._open[reader.run_id]
 

@@ -31,6 +31,7 @@ from bridge.domain.errors import (
 from bridge.domain.json_text import BodyLimits, TooCostly, parse_json
 from bridge.domain.redaction import Redactor
 from bridge.web.addresses import run_address
+from bridge.web.headers import secured
 
 _log = logging.getLogger(__name__)
 _ERRORS_URL = "https://backstage-argo-bridge.example/errors/"
@@ -42,7 +43,8 @@ B = TypeVar("B", bound=BaseModel)
 
 def problem(error: BridgeError, *, scope: Scope) -> Response:
     """The RFC 9457 answer for an error of ours; what it quotes shows no secrets."""
-    hide = getattr(scope["app"].state, "redactor", Redactor)().text
+    state = scope["app"].state if "app" in scope else None
+    hide = getattr(state, "redactor", Redactor)().text
     body: dict[str, Any] = {
         "type": _ERRORS_URL + error.code,
         "title": error.title,
@@ -102,7 +104,9 @@ async def on_crash(request: Request, error: Exception) -> Response:
     source = request.scope.get("state", {}).get("source", Source())
     where = {"path": request.scope["path"], "request": source.request}
     _log.error("request failed", exc_info=error, extra=where)
-    return problem(BridgeError(), scope=request.scope)
+    answer = problem(BridgeError(), scope=request.scope)
+    answer.raw_headers = secured(answer.raw_headers)  # no middleware stands outside of this handler
+    return answer
 
 
 async def read_body(

@@ -5,7 +5,7 @@ Knows which handler answers where. Must not build what the handlers need: bootst
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.control import Control
 from bridge.services.namespaces import Namespaces
+from bridge.services.rates import Rates
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams
 from bridge.web.answers import on_bridge_error, on_crash, on_http_exception
@@ -35,13 +36,32 @@ from bridge.web.catalog import CatalogApi
 from bridge.web.commands import CommandsApi
 from bridge.web.events import EventsEndpoint
 from bridge.web.health import HealthApi
+from bridge.web.limits import BoundCallers, BoundUnverified
 from bridge.web.openapi import OpenApi
 from bridge.web.platform import NamespaceRequestsApi, NamespacesApi
 from bridge.web.readers import ReadersApi
 from bridge.web.request_ids import RequestIds
+from bridge.web.transport import OwnMachineOnly, SecureAnswers, cross_origin
 
 Handler = Callable[[Request], Awaitable[Response]]
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What stands before the routes: see the settings of the same names.
+
+    ``own_machine_only`` is for a bridge that asks for no token; ``hosts`` are names to which it
+    answers besides those of loopback.
+    """
+
+    https: bool
+    own_machine_only: bool
+    hosts: frozenset[str]
+    origins: tuple[str, ...]
+    unverified: int
+    requests_per_second: float
+    posts_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +83,7 @@ class Parts:
     platform_action: str
     max_body: BodyLimits
     redactor: Callable[[], Redactor]
+    guard: Guard
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -141,16 +162,30 @@ def _unless_draining(draining: Callable[[], bool], handler: Handler) -> Handler:
     return answer
 
 
+def _middleware(parts: Parts) -> Iterator[Middleware]:
+    """What every request passes, the outermost first; none may hold back a stream."""
+    guard = parts.guard
+    yield Middleware(RequestIds)
+    yield Middleware(SecureAnswers, https=guard.https)
+    if guard.own_machine_only:
+        origins = frozenset(guard.origins)
+        yield Middleware(OwnMachineOnly, hosts=guard.hosts, origins=origins)
+    if guard.origins:
+        yield cross_origin(guard.origins)
+    yield Middleware(BoundUnverified, at_most=guard.unverified)
+    yield Middleware(RequireCaller, authenticator=parts.authenticator, max_body=parts.max_body.size)
+    yield Middleware(
+        BoundCallers,
+        requests=Rates(clock=parts.clock, per_second=guard.requests_per_second),
+        posts=Rates(clock=parts.clock, per_second=guard.posts_per_second),
+    )
+
+
 def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     """The ASGI application."""
     app = Starlette(
         routes=routes(parts),
-        middleware=[
-            Middleware(RequestIds),
-            Middleware(
-                RequireCaller, authenticator=parts.authenticator, max_body=parts.max_body.size
-            ),
-        ],
+        middleware=list(_middleware(parts)),
         exception_handlers={
             BridgeError: on_bridge_error,
             HTTPException: on_http_exception,

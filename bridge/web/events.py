@@ -16,6 +16,7 @@ from bridge.domain.frames import event_json, parse_last_event_id, retry_frame
 from bridge.domain.runs import Run
 from bridge.services.runs import Runs
 from bridge.services.streams import Streams, Subscription
+from bridge.web.limits import caller_key
 from bridge.web.queries import path_text, whole_number
 
 RETRY_MILLISECONDS = 2_000
@@ -49,7 +50,9 @@ class EventsEndpoint:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": b""})
         else:
-            await self._stream(run, after, receive, send)
+            caller = caller_key(request.state.caller)
+            reader = self._streams.subscribe(run.id, after=after, caller=caller)
+            await self._stream(reader, receive, send)
 
     async def _page(self, run: Run, after: int, request: Request) -> Response:
         limit = whole_number(request, "limit", default=_PAGE, largest=1_000)
@@ -59,8 +62,7 @@ class EventsEndpoint:
         body = {"events": [event_json(e) for e in events], "lastSeq": last, "done": done}
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
-    async def _stream(self, run: Run, after: int, receive: Receive, send: Send) -> None:
-        reader = self._streams.subscribe(run.id, after=after)
+    async def _stream(self, reader: Subscription, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(_close_when_gone(receive, reader))
         # A reader that never reads blocks `send`; cutting this task is the only way out.
         reader.on_stall = _canceller_of(asyncio.current_task())

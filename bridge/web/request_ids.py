@@ -6,6 +6,7 @@ Knows where a request comes from. Must not know what it asks for.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from uuid import uuid4
 
 import structlog
@@ -35,10 +36,11 @@ class RequestIds:
         source = Source(address=client[0] if client else None, request=name)
         scope.setdefault("state", {})["source"] = source
 
-        async def named(message: Message) -> None:
+        # No coroutine of its own: this is called for every event of every stream.
+        def named(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (_HEADER, request_id)]
-            await send(message)
+            return send(message)
 
         with structlog.contextvars.bound_contextvars(request=name):
             await self._app(scope, receive, named)

@@ -273,7 +273,7 @@ async def discovered(
         url = f"{server.url}/realm"
         script += [json_reply(document(url)), *replies]
         issuer = issuer_at(url, **described)
-        async with client(server.url, timeout=5.0, connections=1) as http:
+        async with client(server.url, timeout=5, connections=1, hosts=issuer.hosts) as http:
             yield keys_of_issuer(http, issuer, clock=HandClock()), url, server.received
 
 

@@ -100,6 +100,11 @@ async def bridge(argo_url: str, *, folder: Path) -> AsyncIterator[Running]:
         "BRIDGE_DATABASE": str(folder / "bench.db"),
         "BRIDGE_ARGO_URL": argo_url,
         "BRIDGE_LOG_LEVEL": "warning",
+        # One client asks as much as all callers would.
+        "BRIDGE_REQUESTS_PER_SECOND": "100000",
+        "BRIDGE_POSTS_PER_SECOND": "100000",
+        "BRIDGE_STREAMS_PER_CALLER": "15000",
+        "BRIDGE_MAX_STREAMS": "15000",
     }
     async with running("bridge", "serve", port=port, ready="/readyz", **environment) as found:
         yield found

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from bridge.adapters.http import authorization, token_source
 from bridge.cli import main
 from bridge.domain.errors import SettingsInvalid
+from bridge.domain.hosts import is_loopback
 from bridge.domain.redaction import Redactor
-from bridge.settings import Settings, is_loopback
+from bridge.settings import Settings
 from bridge.telemetry import configure_logging
 
 TOKEN = "t" * 24

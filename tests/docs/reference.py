@@ -60,7 +60,7 @@ def settings() -> str:
 def shown(value: Any) -> str:
     """A default for people."""
     match value:
-        case None | "":
+        case None | "" | ():
             return ""
         case bool():
             return f"`{str(value).lower()}`"

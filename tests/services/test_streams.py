@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.adapters.memory import MemoryStore
+from bridge.domain.errors import Overloaded, TooManyStreams
 from bridge.domain.events import Event, log
 from bridge.domain.frames import KEEP_ALIVE
 from bridge.domain.runs import RunError, RunStatus
@@ -291,3 +292,26 @@ async def test_a_reader_that_leaves_is_forgotten(site: Site):
 
     assert len(site.streams) == 0
     assert len(reader.frames) == 0
+
+
+async def test_one_caller_has_so_many_streams_and_no_more():
+    """A client that opens streams without end is told so, and leaves room for the others."""
+    site = Site(most=3, most_of_one=2)
+    await site.accept()
+    first, second = (site.streams.subscribe(RUN_ID, after=0, caller="a") for _ in range(2))
+    with pytest.raises(TooManyStreams, match="You have 2 live streams open") as caught:
+        site.streams.subscribe(RUN_ID, after=0, caller="a")
+    assert caught.value.retry_after
+
+    other = site.streams.subscribe(RUN_ID, after=0, caller="b")
+    with pytest.raises(Overloaded):
+        site.streams.subscribe(RUN_ID, after=0, caller="c")
+
+    site.streams.leave(first)
+    site.streams.leave(first)
+    site.streams.subscribe(RUN_ID, after=0, caller="a")
+    with pytest.raises(TooManyStreams):
+        site.streams.subscribe(RUN_ID, after=0, caller="a")
+    site.streams.leave(second)
+    site.streams.leave(other)
+    assert len(site.streams) == 1

@@ -23,9 +23,10 @@ from bridge.bootstrap import Bridge, open_bridge
 from bridge.domain.events import log
 from bridge.domain.runs import Run, RunChanges, RunStatus
 from bridge.domain.workflows import Snapshot
+from bridge.exposure import server_of
 from bridge.ports import Listing, RunStore
 from bridge.settings import Settings
-from bridge.web.server import server_for
+from bridge.web.server import DrainingServer
 
 ACTIONS = Path(__file__).parent / "actions"
 GUARDED = Path(__file__).parent / "guarded"
@@ -128,6 +129,8 @@ def settings_for(**changed: Any) -> Settings:
         "admins": "service:admin",
         "platform_api_token": PLATFORM_TOKEN,
     }
+    if changed.get("demo"):
+        plain["public_url"] = "http://bridge"  # a demo answers to no other name
     return Settings(**{**plain, **changed})
 
 
@@ -140,6 +143,7 @@ class Rig:
     http: httpx.AsyncClient
     store: RunStore
     engine: WaitingEngine
+    server: DrainingServer | None = None
 
     async def accepted(self, **body: Any) -> str:
         """The id of a new run that waits for Argo: two events, and no more by itself."""
@@ -200,7 +204,8 @@ async def served(settings: Settings | None = None) -> AsyncIterator[Rig]:
     store, engine = MemoryStore(), WaitingEngine()
     async with open_bridge(settings or settings_for(), store=store, engine=engine) as bridge:
         app = bridge.app()
-        server = server_for(app, host="127.0.0.1", port=0, drain=bridge.drain)
+        used = (settings or settings_for()).model_copy(update={"port": 0})
+        server = server_of(used, app, drain=bridge.drain)
         serving = asyncio.ensure_future(server.serve())
         try:
             async with asyncio.timeout(10):
@@ -208,7 +213,7 @@ async def served(settings: Settings | None = None) -> AsyncIterator[Rig]:
             port = server.servers[0].sockets[0].getsockname()[1]
             async with client(f"http://127.0.0.1:{port}", timeout=10, connections=50) as http:
                 http.headers.update(AUTHORIZED)
-                yield Rig(bridge, app, http, store, engine)
+                yield Rig(bridge, app, http, store, engine, server)
         finally:
             server.should_exit = True
             await serving

@@ -1,0 +1,78 @@
+"""Where the bridge sends to: the places of its settings, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.adapters.http import NOT_SENT, ElsewhereRefused, HttpError, client
+from bridge.domain.errors import EngineUnavailable
+from tests.adapters.argo import engine_for
+from tests.adapters.replay import Reply, json_reply, replay
+
+OK = json_reply({})
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int):
+    """A peer cannot send the bridge, and its token, to another place."""
+    async with replay([OK]) as elsewhere:
+        moved = Reply(status, {"Location": f"{elsewhere.url}/secret"})
+        async with replay([moved]) as peer, client(peer.url, timeout=5, connections=1) as http:
+            answer = await http.get("/", headers={"Authorization": "Bearer token"})
+    assert (answer.status_code, len(peer.received)) == (status, 1)
+    assert elsewhere.received == []
+
+
+async def test_an_argo_that_redirects_is_no_argo():
+    """A redirect in the place of an answer is an error that can be tried again, nothing more."""
+    async with replay([OK]) as elsewhere:
+        moved = Reply(307, {"Location": f"{elsewhere.url}/api/v1/workflows/argo-workflows"})
+        async with engine_for([moved]) as rig:
+            with pytest.raises(EngineUnavailable):
+                await rig.engine.create({"metadata": {"name": "wf"}, "spec": {}})
+    assert elsewhere.received == []
+
+
+async def test_nothing_is_sent_to_a_place_that_is_not_configured():
+    """An address from a document, another name or port of the same machine: nothing is sent."""
+    async with (
+        replay([OK]) as peer,
+        replay([OK]) as other,
+        client(peer.url, timeout=5, connections=1) as http,
+    ):
+        port = peer.url.rpartition(":")[2]
+        for address in (
+            f"{other.url}/",
+            f"http://localhost:{port}/",
+            f"https://127.0.0.1:{port}/",
+            f"http://127.0.0.1:{port}@evil.example/",
+            "http://169.254.169.254/latest/meta-data",
+        ):
+            with pytest.raises(ElsewhereRefused, match="is not a configured place"):
+                await http.get(address)
+        assert (await http.get(f"{peer.url}/x")).status_code == 200
+    assert (len(peer.received), other.received) == (1, [])
+    assert issubclass(ElsewhereRefused, HttpError)
+    assert issubclass(ElsewhereRefused, NOT_SENT)
+
+
+async def test_more_places_can_be_configured():
+    """An issuer may publish its keys on a host of their own, if the settings name it."""
+    async with replay([OK]) as peer, replay([OK]) as keys:
+        host = keys.url.removeprefix("http://")
+        async with client(peer.url, timeout=5, connections=2, hosts=[host]) as http:
+            answers = [await http.get("/"), await http.get(f"{keys.url}/keys")]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(keys.received) == 1
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch):
+    """What some environment variable says cannot lead the bridge's tokens through a stranger."""
+    async with replay([OK]) as peer, replay([OK]) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with client(peer.url, timeout=5, connections=1) as http:
+            await http.get("/")
+    assert (len(peer.received), proxy.received) == (1, [])
