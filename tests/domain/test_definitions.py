@@ -155,6 +155,46 @@ def test_a_definition_with_a_torn_line_is_read_or_refused_with_a_line(data):
         assert 1 <= refusal.line <= len(lines) + 1
 
 
+def places(value, path=()):
+    """Every path in a document."""
+    yield path
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, child in items:
+            yield from places(child, (*path, key))
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.dates()
+    | st.text(max_size=12)
+    | st.sampled_from(["input.name", "{input.name}", "input.", "{", "(a+)+$", "$ref", "6h", "^["]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(places(json.loads(json.dumps(DOCUMENT))), key=str)), ODD)
+def test_a_definition_with_anything_anywhere_is_read_or_refused_with_a_line(path, odd):
+    """Whatever somebody writes into a field, the answer is a sentence and a line."""
+    changed = json.loads(json.dumps(DOCUMENT))
+    holder = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    if path:
+        holder[path[-1]] = odd
+    text = yaml.safe_dump(changed if path else odd, sort_keys=False, allow_unicode=True)
+    try:
+        assert parse_definition(text, file="x").digest
+    except DefinitionInvalid as error:
+        refusal = error
+        assert 1 <= refusal.line <= len(text.splitlines()) + 1
+        assert refusal.detail
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1d", 86400), (5, 5)]
 )

@@ -23,6 +23,7 @@ from bridge.domain.frames import (
 from tests.domain.making import NOW, RUN_ID
 
 MESSAGES = st.text(max_size=60)
+FRAGMENTS = [b"data: ", b"data:", b"{}", b'{"result":{}}', b"\n", b"\r\n", b"\r", b":", b" "]
 SIZES = st.lists(st.integers(min_value=1, max_value=40), max_size=30)
 
 
@@ -82,6 +83,22 @@ def test_an_event_has_the_fields_of_the_contract():
 def test_a_resume_position_is_read(text, seq):
     """A reader resumes after the number it sends, or starts over when it sends none."""
     assert parse_last_event_id(text) == seq
+
+
+@given(
+    st.lists(st.binary(max_size=20) | st.sampled_from(FRAGMENTS), max_size=12).map(b"".join), SIZES
+)
+def test_any_bytes_give_the_same_frames_however_they_are_cut(stream, sizes):
+    """Where the network cuts a stream, even a broken one, changes nothing of what is read."""
+    whole, pieces = LineSplitter(), LineSplitter()
+
+    lines = list(whole.feed(stream))
+
+    assert [line for chunk in cut(stream, sizes) for line in pieces.feed(chunk)] == lines
+    assert pieces.rest() == whole.rest()
+    for line in lines:
+        data = data_of(line)
+        assert data is None or (data in line and data == data.strip() != b"")
 
 
 @given(st.integers(min_value=0, max_value=10**18 - 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +112,37 @@ def test_the_last_guard_names_the_field(source, given_input, pointer, message):
     (error,) = refused.value.errors
     assert error.pointer == pointer
     assert message in error.message
+
+
+TEXTS = st.text(max_size=20) | st.text(alphabet="${}(=) a\n\t", max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(text=TEXTS, value=VALUES, braces=st.booleans())
+def test_what_passes_the_check_reaches_the_workflow_unchanged_or_is_refused(text, value, braces):
+    """No value is mended, cut or escaped on its way: it is the same in Argo, or it is refused."""
+    fields = {"text": {"type": "string", "x-bridge-allow-braces": braces}, "value": {}}
+    parameters = {"text": {"from": "input.text"}, "value": {"from": "input.value", "as": "json"}}
+    made = definition(
+        input={"properties": fields}, workflow={"template": "t", "parameters": parameters}
+    )
+    try:
+        given_input = made.check_input({"text": text, "value": value})
+        found = parameters_of(made, roots=roots(a_run(input=given_input), made))
+    except InputInvalid as error:
+        refusal = error
+    else:
+        refusal = None
+    if refusal is not None:
+        assert refusal.errors
+        return
+
+    assert found["text"] == text
+    assert json.loads(found.get("value", "null")) == value
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.lists(st.text(max_size=8), max_size=3))
