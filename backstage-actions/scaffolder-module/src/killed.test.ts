@@ -19,7 +19,7 @@ import { followTask, linesOf, type TaskEvent } from './testing/tasks';
 const KILLS = Number(process.env.KILLS ?? 3);
 const TASKS = 5;
 const MARK = '~ '; // begins every line of a run, and no other
-const LONGEST_MS = 120_000; // a wait that is in vain ends before, and tells more
+const LONGEST_MS = 400_000; // a wait that is in vain ends before, and tells more
 
 let folder: string;
 let bridge: BridgeServer;
