@@ -44,7 +44,7 @@ def misplaced_in_expression(text: str) -> Iterator[Misplaced]:
 
 
 def _is_decision(tag: Tag) -> bool:
-    return tag.is_expression and not tags_of(tag.inside + "}}") and tag.expression.is_boolean
+    return tag.is_expression and tag.expression.is_boolean
 
 
 def _rewritten(text: str, *, words: bool) -> str:

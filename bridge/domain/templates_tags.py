@@ -74,8 +74,6 @@ class Expression:
     @property
     def is_fixed(self) -> bool:
         """Whether it reads nothing but literals and what Argo itself sets."""
-        if any(token.kind == "other" for token in self.tokens):
-            return False
         return all(_is_own(path, called=called) for path, called in _paths(self.tokens))
 
     @property
@@ -139,7 +137,7 @@ class Tag:
         Argo leaves names that it does not know as they are: ``{{.Status}}`` is text for others.
         """
         if self.is_expression:
-            return "{{" in self.inside or not self.expression.is_fixed
+            return not self.expression.is_fixed
         return self.inside.split(".")[0] in _ROOTS and _OWN.fullmatch(self.inside) is None
 
 

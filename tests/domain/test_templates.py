@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from bridge.domain.errors import DefinitionInvalid
 from bridge.domain.templates import read_templates
+from bridge.domain.templates_places import _PLACES
 
 HEAD = """\
 apiVersion: argoproj.io/v1alpha1
 kind: WorkflowTemplate
-metadata: {name: made, annotations: {about: "takes {{inputs.parameters.x}}"}}
+metadata: {name: made, finalizers: ["{{inputs.parameters.x}}"]}
 spec:
 """
 X = "{{workflow.parameters.x}}"
@@ -66,6 +67,7 @@ def test_a_value_that_stays_data_is_taken(case):
     [
         ("workflow.name", False),
         ("workflow['name']", False),
+        ("pod.name + retries", False),
         ("steps['a-b'].status + '' + steps.a?.exitCode", False),
         ("asInt('1') + 2.5", False),
         ("/* inputs.parameters.x */ 1 // item", False),
@@ -182,3 +184,11 @@ def test_any_text_in_any_field_is_taken_or_refused(field, text):
     for finding in read_templates(source, file="x").findings:
         assert 1 <= finding.line <= source.count("\n")
         assert "; write " in finding.message
+
+
+def test_every_place_for_a_value_is_documented():
+    """The page that authors read names each field that the check knows."""
+    page = (Path(__file__).parents[2] / "docs/reference/workflow-templates.md").read_text()
+    names = {name for place in _PLACES for name in place.split(".")} - {"*", "templates"}
+
+    assert {name for name in names if name not in page} == set()
