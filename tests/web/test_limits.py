@@ -98,13 +98,16 @@ async def test_few_requests_at_a_time_wait_for_their_callers_to_be_known(
 
 
 async def test_known_callers_leave_room_for_the_next():
-    """Who is known does not count any more: streams and slow requests hold nobody up."""
-    async with bridge_for(settings_for(max_unverified=1)) as rig:
-        for _ in range(3):
-            assert (await rig.http.get("/v1/actions")).status_code == 200
-            assert (await rig.http.get("/catalog/all.yaml")).status_code == 200
-            refused = await rig.http.get("/v1/actions", headers={"Authorization": "no"})
-            assert refused.status_code == 401
+    """Who is known does not count any more: open streams and slow requests hold nobody up."""
+    sse = {"Accept": "text/event-stream"}
+    async with served(settings_for(max_unverified=1)) as rig:
+        path = f"/v1/runs/{await rig.accepted()}/events"
+        async with rig.http.stream("GET", path, headers=sse) as stream:
+            for headers, status in (({}, 200), ({"Authorization": "no"}, 401), ({}, 200)):
+                answer = await rig.http.get("/v1/actions", headers=headers)
+                assert answer.status_code == status
+                assert (await rig.http.get("/catalog/all.yaml")).status_code == 200
+    assert stream.status_code == 200
 
 
 async def _true(answer: bool) -> bool:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bridge.adapters.http import client
+from bridge.adapters.http import HttpError, client
 from bridge.domain.errors import SettingsInvalid
+from bridge.web import server
 from bridge.web.tls import Certificate
 from tests.web.certificates import trusting, write_certificate
-from tests.web.making import AUTHORIZED, served, settings_for
+from tests.web.making import AUTHORIZED, served, settings_for, until
 
 
 def changed(file: Path) -> None:
@@ -38,6 +39,27 @@ async def test_the_bridge_serves_https(tmp_path: Path):
             older = await http.get("/healthz")
     assert (answer.status_code, older.status_code) == (200, 200)
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+async def test_a_bridge_that_serves_takes_a_renewed_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A certificate that is replaced in its file is what the next client is shown."""
+    monkeypatch.setattr(server, "RENEW_TICKS", 1)
+    chain, key = write_certificate(tmp_path)
+    async with served(settings_for(tls_cert_file=chain, tls_key_file=key)) as rig:
+        url = f"https://localhost:{rig.http.base_url.port}"
+        write_certificate(tmp_path)
+        changed(chain)
+
+        async def shown() -> bool:
+            async with client(url, timeout=10, connections=1, verify=trusting(chain)) as http:
+                try:
+                    return (await http.get("/healthz")).status_code == 200
+                except HttpError:
+                    return False
+
+        await until(shown)
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(tmp_path: Path):
