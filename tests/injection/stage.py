@@ -27,7 +27,7 @@ from bridge.settings import Settings
 from bridge.web.server import server_for
 
 ACTIONS = Path(__file__).parents[2] / "backstage-actions" / "actions"
-REAL = os.environ.get("INJECTION_ARGO_URL")
+REAL = os.environ.get("INJECTION_ARGO_URL") or None
 PATIENCE_SECONDS = 900.0 if REAL else 60.0
 _PAUSE_SECONDS = 10.0 if REAL else 0.5
 TOKEN = "a-token-of-the-injection-tests"
