@@ -160,12 +160,13 @@ async def _document(http: HttpClient, address: str) -> Mapping[str, Any]:
     data = bytearray()
     try:
         async with http.stream("GET", address) as response:
-            if not response.is_success:
-                raise KeysUnreadable(f"it answered {response.status_code}")
             async for chunk in response.aiter_bytes():
-                data += chunk
-                if len(data) > _LARGEST:
-                    raise KeysUnreadable("it is too large")
+                if len(data) <= _LARGEST:  # the rest is read too, and dropped
+                    data += chunk
+        if not response.is_success:
+            raise KeysUnreadable(f"it answered {response.status_code}")
+        if len(data) > _LARGEST:
+            raise KeysUnreadable("it is too large")
         value = json.loads(data)
     except (HttpError, InvalidUrl, ValueError, RecursionError) as error:
         raise KeysUnreadable(str(error) or type(error).__name__) from error

@@ -421,12 +421,10 @@ async def test_a_bridge_asks_an_issuer_of_the_settings_for_its_keys():
     """An issuer in the settings is all that it takes: addresses and keys are found."""
     key = KeyPair("ES256", "k1", ec.generate_private_key(ec.SECP256R1()))
     script: list[Reply] = []
-    async with replay(script) as idp:
-        script += [
-            json_reply({"issuer": idp.url, "jwks_uri": f"{idp.url}/keys"}),
-            json_reply({"keys": [key.jwk]}),
-        ]
-        described = {**ISSUER, "issuer": idp.url, "algorithms": ["ES256"]}
+    async with replay(script) as idp, replay([json_reply({"keys": [key.jwk]})]) as keys:
+        script.append(json_reply({"issuer": idp.url, "jwks_uri": f"{keys.url}/keys"}))
+        hosts = [keys.url.removeprefix("http://")]
+        described = {**ISSUER, "issuer": idp.url, "algorithms": ["ES256"], "hosts": hosts}
         claims = {"iss": idp.url, "aud": "bridge", "sub": "ann"}
         tokens = Kind("oidc", claims, "JWT", key)
         async with bridge_for(settings_for(oidc_issuers=json.dumps([described]))) as rig:
@@ -434,7 +432,7 @@ async def test_a_bridge_asks_an_issuer_of_the_settings_for_its_keys():
             for name, forge in tokens.forgeries().items():
                 expected = 503 if name == "unknown kid" else 401
                 assert (await asked_by(rig, forge()))[0] == expected, name
-    assert len(idp.received) == 2
+    assert (len(idp.received), len(keys.received)) == (1, 1)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
