@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 
-from bridge.adapters.http import client
 from tests.cli.processes import TOKEN, Process, serving
 from tests.scenarios.argo import ACTIONS, PATIENCE_SECONDS, Argo
 from tests.scenarios.reading import Reader
@@ -70,7 +69,8 @@ class Fleet:
         await asyncio.to_thread(replica.held.__exit__, None, None, None)
         assert replica.process.popen.returncode == 0
         entries = replica.process.entries()
-        assert [entry for entry in entries if entry["level"] == "error"] == []
+        errors = [entry for entry in entries if entry["level"] == "error"]
+        assert errors == [], errors
         last = next(e for e in entries if "Finished server process" in str(e["event"]))
         return datetime.fromisoformat(str(last["timestamp"])).timestamp() - before
 
@@ -112,12 +112,17 @@ async def fleet(folder: Path, argo: Argo, **settings: str) -> AsyncIterator[Flee
     """An empty fleet over the store that the settings name."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
-            client("http://fleet.example", timeout=PATIENCE_SECONDS, connections=300, verify=False)
+            httpx.AsyncClient(
+                trust_env=False,
+                timeout=PATIENCE_SECONDS,
+                limits=httpx.Limits(max_connections=300, max_keepalive_connections=300),
+            )
         )
         http.headers["Authorization"] = f"Bearer {TOKEN}"
         common = {
             "BRIDGE_ARGO_URL": argo.url,
             "BRIDGE_ACTIONS": str(ACTIONS),
+            "BRIDGE_SECRET_KEY": "key-of-the-fleet-of-the-scenarios-32-bytes",
             "BRIDGE_LEASE_SECONDS": f"{LEASE_SECONDS}",
         }
         opened = Fleet(folder, {**common, **settings}, http)
