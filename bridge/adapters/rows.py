@@ -227,7 +227,7 @@ def audit_to_row(record: AuditRecord) -> tuple[Any, ...]:
         draft.outcome,
         to_json(draft.data),
         draft.tenant,
-        to_json(asdict(draft.source)),
+        to_json({"address": draft.source.address, "request": draft.source.request}),
         record.previous,
         record.hash,
     )
