@@ -11,7 +11,7 @@ import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -29,7 +29,7 @@ from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.audit import AuditDraft
 from bridge.domain.entities import cluster_document
-from bridge.domain.errors import NotRetryable, StoreUnavailable
+from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
@@ -323,8 +323,7 @@ class Bridge:
     async def _go_on(self, run: Run) -> None:
         """Follow a workflow that somebody retried in Argo, as the next attempt of its run."""
         record = AuditDraft("run.reopened", "argo", reason="retried in Argo", data={"of": run.id})
-        with suppress(NotRetryable):  # it was given secrets: what it says could not be hidden
-            await self.runs.again(run, record=record, by=None, takes_over=True, reopened=True)
+        await self.runs.again(run, record=record, by=None, takes_over=True, reopened=True)
 
     def _let_go(self, run_id: str) -> None:
         """Another replica has the run: whatever is under way for it here ends at its next write."""

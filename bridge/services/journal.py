@@ -151,7 +151,6 @@ class Journal:
     ) -> Run | None:
         """Write the last event; a run that has ended already stays as it is."""
         now = self._clock.now()
-        error = self._redaction.error(run.id, error) if error is not None else None
         seconds = (now - run.created_at).total_seconds()
         changes = RunChanges(
             status=status,

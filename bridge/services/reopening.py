@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from bridge.domain.errors import BridgeError, RunUnknown
+from bridge.domain.errors import BridgeError, NotRetryable, RunUnknown
 from bridge.domain.runs import RUN_LABEL, Run, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.ports import RunStore, WorkflowEngine
@@ -59,6 +59,8 @@ class Reopening:
                 return
             _log.info("a workflow was retried in Argo", extra={"run": run.id})
             await self._take_over(run)
+        except NotRetryable as error:  # nor will it be at the next look
+            _log.info("a workflow is left to Argo", extra={"reason": error.detail})
         except BridgeError as error:
             self._looked_at.pop((snapshot.uid, snapshot.started), None)
             _log.info("cannot look at a workflow", extra={"reason": error.detail})

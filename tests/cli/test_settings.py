@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import SecretStr
 
+from bridge import cli
 from bridge.adapters.http import authorization, token_source
 from bridge.cli import main
 from bridge.domain.errors import SettingsInvalid
@@ -135,6 +137,13 @@ def test_a_token_comes_from_a_value_or_a_file(tmp_path: Path):
 # --- logs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["short", "change-me-in-production-change-me-in-production"])
+def test_a_weak_key_for_secrets_does_not_start(key: str):
+    """What seals other people's passwords cannot be guessed."""
+    with pytest.raises(SettingsInvalid, match="BRIDGE_SECRET_KEY"):
+        Settings(tokens=SecretStr("ci=a-token-of-24-bytes-or-more"), secret_key=SecretStr(key))
+
+
 @pytest.mark.parametrize(("name", "value"), [("BRIDGE_PORT", "x"), ("BRIDGE_ADMINS", "user:")])
 def test_a_wrong_setting_does_not_show_the_secrets_beside_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -226,6 +235,24 @@ def test_a_known_secret_is_hidden_in_any_field_and_stack(log: Callable[[], str])
     first, second = map(json.loads, text.splitlines())
     assert (first["event"], first["nested"]) == ("sent ***", [{"x": "***"}])
     assert "RuntimeError: ***" in second["exception"]
+
+
+def test_a_served_bridge_hides_the_secrets_of_its_settings(
+    log: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever a library logs while the bridge runs, its own tokens are not in it."""
+
+    async def serve(_: Settings) -> None:
+        logging.getLogger("somebody").warning("sent plain-words-as-a-token to Argo")
+
+    monkeypatch.setattr(cli, "_serve", serve)
+    monkeypatch.setenv("BRIDGE_DEMO", "true")
+    monkeypatch.setenv("BRIDGE_ARGO_TOKEN", "plain-words-as-a-token")
+    found = CliRunner().invoke(main, ["serve"])
+    assert found.exit_code == 0, found.output
+    text = found.stderr + log()
+    assert "sent *** to Argo" in text
+    assert "plain-words" not in text
 
 
 def test_people_can_read_the_console(log: Callable[[], str]):

@@ -11,13 +11,14 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from bridge.adapters import postgres, sqlite
+from bridge.adapters import postgres, sql_audit, sqlite
 from bridge.adapters.postgres import PostgresStore
+from bridge.adapters.postgres_session import PostgresSession
 from bridge.adapters.schema import HISTORY, migrations
 from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.audit import GENESIS, AuditDraft, Verifier, hash_of, record_json
 from bridge.domain.callers import Source
-from bridge.domain.errors import StoreUnavailable
+from bridge.domain.errors import RunUnknown, StoreUnavailable
 from bridge.domain.events import log
 from bridge.domain.runs import RunStatus
 from bridge.ports import AuditFilter, Entry
@@ -102,6 +103,36 @@ async def test_what_was_refused_leaves_no_gap(store):
     refused = [isinstance(outcome, Exception) for outcome in outcomes]
     assert refused == [True, True, False, True, False]
     await sound(store, records=3)
+
+
+async def test_a_job_that_is_refused_after_it_recorded_leaves_no_record(postgres_dsn, tmp_path):
+    """Others in the same commit keep theirs, and the chain has no trace of it."""
+
+    def refused(session) -> None:
+        sql_audit.keep(AuditDraft("refused", "c"), NOW, session)
+        raise RunUnknown
+
+    for opener in (PostgresStore(postgres_dsn), SqliteStore(tmp_path / "runs.db")):
+        async with opener as store:
+            jobs = (store.audit(AuditDraft("a", "c"), now=NOW), store._write(refused))
+            outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+            assert isinstance(outcomes[1], RunUnknown)
+            await sound(store, records=1)
+
+
+async def test_replicas_take_turns_without_disturbing_each_other(pair, monkeypatch):
+    """The place at the end of the chain is waited for, not fought for."""
+    disturbed = []
+    monkeypatch.setattr(PostgresSession, "passing", lambda _, error: disturbed.append(error))
+
+    async def work(store) -> None:
+        for _ in range(60):
+            await store.audit(AuditDraft("x", store.replica), now=NOW)
+
+    await asyncio.gather(*(work(store) for store in pair for _ in range(4)))
+
+    assert disturbed == []
+    await sound(pair[0], records=480)
 
 
 async def test_replicas_write_one_chain(replicas):

@@ -178,7 +178,7 @@ def test_records_of_before_the_chain_are_counted_and_left():
     assert (verifier.problem(), verifier.linked, verifier.older) == (None, 3, 2)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2, 3])
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
 def test_a_record_that_lost_its_hash_is_found(place: int):
     """Nobody passes a changed record off as one of before the chain."""
     trail = chain(*DRAFTS)

@@ -26,6 +26,13 @@ async def ask(stage: Stage, *, name: str, key: str = "key-1", password: str = SE
     return stage.asked(answer.json())
 
 
+async def held(stage: Stage, *, name: str) -> Asked:
+    """A run whose workflow has begun and has not used the password."""
+    run = await ask(stage, name=name)
+    await run.reader.told("⏸ waiting for hold")
+    return run
+
+
 async def told(stage: Stage, run: Asked) -> str:
     """Everything that the API tells of a run."""
     paths = (run.path, f"{run.path}/events", "/v1/runs", "/v1/audit", "/catalog/all.yaml")
@@ -63,7 +70,8 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 async def test_a_password_is_found_nowhere(kept, argo, log, name: str):
     """Not in the store, the events, the outputs, the catalog, the trail or the log."""
     async with open_stage(kept, argo=argo) as stage:
-        run = await ask(stage, name=name)
+        run = await held(stage, name=name)
+        argo.open(run.workflow)
         end = await run.reader.end()
         assert end["status"] == ("succeeded" if name == "good" else "failed"), run.reader.lines
         assert "speak | with ***" in run.reader.lines
@@ -88,8 +96,40 @@ async def test_a_password_outlives_a_restart_sealed(kept, argo, log):
     await argo.start()
     async with open_stage(kept, argo=argo) as stage:
         again = stage.asked(await stage.run(run))
+        await again.reader.told("⏸ waiting for hold")
+        argo.open(run.workflow)
         end = await again.reader.end()
         assert (end["status"], end["outputs"]) == ("succeeded", {"given": "with ***"})
         assert SECRET not in await told(stage, again)
+    assert SECRET.encode() not in dumped(kept)
+    assert SECRET not in log.text
+
+
+async def test_a_password_is_hidden_by_who_takes_the_run_over(kept, argo, log):
+    """A process that began in the middle of a run knows what must not be told of it."""
+    async with open_stage(kept, argo=argo) as stage:
+        run = await held(stage, name="good")
+    async with open_stage(kept, argo=argo) as stage:
+        again = stage.asked(await stage.run(run))
+        argo.open(run.workflow)
+        assert (await again.reader.end())["outputs"] == {"given": "with ***"}
+        assert "speak | with ***" in again.reader.lines
+    assert SECRET.encode() not in dumped(kept)
+    assert SECRET not in log.text
+
+
+async def test_a_workflow_with_a_password_that_is_retried_in_argo_is_left_to_argo(kept, argo, log):
+    """What it says could not be hidden any more, so it is not told."""
+    async with open_stage(kept, argo=argo) as stage:
+        run = await held(stage, name="bad")
+        argo.open(run.workflow)
+        assert (await run.reader.end())["status"] == "failed"
+        await argo.retry(run.workflow)
+        await argo.ended(run.workflow)
+        other = await stage.ask("work:entity")  # the watch has shown what came before it
+        await other.reader.end()
+        assert (await stage.run(run))["supersededBy"] is None
+        status, problem = await stage.act(run, "retry")
+        assert (status, problem["code"]) == (409, "not_retryable")
     assert SECRET.encode() not in dumped(kept)
     assert SECRET not in log.text

@@ -6,17 +6,19 @@ import pytest
 
 from bridge.adapters.vault import KeyVault
 from bridge.domain.errors import (
+    EngineUnavailable,
     EngineUnreached,
     IdempotencyKeyReused,
     NotRetryable,
     SecretsUnreadable,
+    StoreUnavailable,
 )
 from bridge.domain.runs import RunStatus
 from bridge.services.control import Wish
 from bridge.services.runs import Request
 from tests.domain.making import DOCUMENT, node
 from tests.domain.test_secret_inputs import FIELDS, HANDED, PARAMETERS, PASSWORD
-from tests.services.fakes import lines
+from tests.services.fakes import APPLIED, lines
 from tests.services.world import Outside, World, through_backstage
 
 SECRET = "hunter2-hunter2"
@@ -101,6 +103,36 @@ async def test_it_is_hidden_after_a_restart_too(secret_world: World):
     assert SECRET not in everything(again)
 
 
+@pytest.mark.parametrize("faults", [0, 1])
+async def test_it_is_hidden_in_what_a_workflow_of_unknown_creation_says(
+    secret_world: World, monkeypatch: pytest.MonkeyPatch, faults: int
+):
+    """A process that does not know yet whether the workflow was made knows what to hide of it."""
+    world = secret_world
+    down = EngineUnavailable("cut")
+    world.engine.faults["create"].append((APPLIED, down))
+    world.engine.end_watches(down)
+    world.engine.faults["listing"].extend([down] * 9)
+    run = await world.ask(password=SECRET)
+    assert world.run(run).status is RunStatus.SUBMITTING
+    message = f"cannot use {SECRET}"
+    failed = node("work", phase="Failed", ended=3, message=message)
+    world.engine.show(run.workflow_name, failed, quietly=True)
+    sealed, calls = world.store.sealed, []
+
+    async def seldom(run_id: str) -> str | None:
+        calls.append(run_id)
+        if len(calls) <= faults:
+            raise StoreUnavailable("away")
+        return await sealed(run_id)
+
+    world.engine.faults.clear()
+    monkeypatch.setattr(world.store, "sealed", seldom)
+    again = await world.restart()
+    await again.clock.until(lambda: "✗ work failed (3 s): cannot use ***" in again.told(run))
+    assert SECRET not in everything(again)
+
+
 async def test_outputs_show_no_secret(secret_world: World):
     """A workflow that gives its password back does not put it into the catalog or the task."""
     run = await secret_world.ask(password=SECRET)
@@ -144,6 +176,24 @@ async def test_a_retry_asks_for_the_secrets_again(secret_world: World):
     again = await world.ask(password=SECRET, key="k")
     assert again.attempt == 2
     assert handed(world, again) == SECRET
+
+
+async def test_a_retry_in_argo_itself_is_left_to_argo(secret_world: World):
+    """What the workflow says now could not be hidden: it is not told, and looked at once only."""
+    world = secret_world
+    run = await world.ask(password=SECRET)
+    world.ended(run, node("work", phase="Failed", ended=3), phase="Failed")
+    await world.finish(run)
+    before = len(world.engine.called("get"))
+    for step in ("one", "two", "three"):
+        message = f"cannot use {SECRET}"
+        shown = node(step, phase="Failed", started=60, ended=63, message=message)
+        started = {"startedAt": "2026-11-22T12:00:00Z"}
+        world.engine.show(run.workflow_name, shown, phase="Running", **started)
+        await world.clock.settle()
+    assert len(world.engine.called("get")) == before + 1
+    assert world.run(run).superseded_by is None
+    assert SECRET not in everything(world)
 
 
 async def test_a_preview_shows_no_secret(secret_world: World):

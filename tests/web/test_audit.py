@@ -15,6 +15,7 @@ from tests.web.making import (
     APPROVER,
     GUARDED,
     PLATFORM_TOKEN,
+    STRANGER,
     THING,
     Rig,
     bridge_for,
@@ -151,3 +152,15 @@ async def test_the_trail_cannot_be_written_from_outside():
         headers = {"Authorization": f"Bearer {PLATFORM_TOKEN}"}
         refused = await rig.http.get("/v1/audit", headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
+async def test_what_was_refused_is_recorded_without_secrets():
+    """A token in the reason of somebody who may not cancel is not shown to auditors either."""
+    async with bridge_for() as rig:
+        run = await rig.accepted()
+        body = {"reason": f"leaked {PLATFORM_TOKEN}"}
+        refused = await rig.http.post(f"/v1/runs/{run}/cancel", json=body, headers=STRANGER)
+        answer = await rig.http.get("/v1/audit", params={"limit": 1}, headers=ADMIN)
+    assert refused.status_code == 404
+    (record,) = answer.json()["records"]
+    assert (record["outcome"], record["reason"]) == ("run_unknown", "leaked ***")

@@ -198,3 +198,13 @@ async def test_a_problem_shows_no_secret():
     async with bridge_for(store=Telling()) as rig:
         answer = await rig.http.get("/v1/runs")
     assert answer.json()["detail"] == "postgresql://a:***@db *** 51"
+
+
+async def test_a_refused_field_shows_no_secret():
+    """A token that was pasted into the wrong field is not repeated."""
+    body = {**THING, "input": {"name": "password=hunter2hunter2"}}
+    async with bridge_for() as rig:
+        answer = await rig.http.post("/v1/runs", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/name"
+    assert "hunter2" not in answer.text
