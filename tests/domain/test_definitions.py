@@ -35,6 +35,8 @@ spec:
       name: {from: input.name}
 """
 
+TEAM = "spec:\n  access: {{team: {{from: {}}}}}"
+
 
 def line_of(text: str, sign: str) -> int:
     """The line of *text* in which *sign* first stands."""
@@ -72,6 +74,8 @@ def test_a_definition_is_read_and_kept_as_it_was_written():
         ("{from: input.name}", "{from: input.name, as: x}", "as: x", "'x' is not a filter"),
         ("{from: input.name}", "{template: '{input.name'}", "name: {temp", "belongs to no"),
         ("{type: string}", "{type: strin}", "input:", "spec.input: "),
+        ("spec:", TEAM.format("input.team"), "spec:", "access.team: input.team is not a field"),
+        ("spec:", TEAM.format("run.id"), "spec:", "access.team: run.id is not a field"),
         ("kind: Action", "kind: Action\nextra: 1", "extra", "extra: extra inputs are not"),
     ],
 )

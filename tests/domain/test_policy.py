@@ -225,12 +225,21 @@ def test_another_token_is_not_another_person(caller, user):
         (Caller("backstage", BOB, groups=frozenset({ANN})), (ANN,)),
         (Caller("plugin:scaffolder", BOB), ("plugin:scaffolder",)),
         (Caller("service:ops"), ("group:default/ops", "ops", "user:default/ops")),
+        (Caller("backstage", BOB), ("Bob B.", "user:default/bob b.", "bob@")),
     ],
 )
 def test_nobody_is_named_by_what_only_looks_like_them(caller, names):
     """A shared subject is no group, a list of groups no user, and a service no person."""
     assert not may(Permission.DECIDE, caller, asked(approvers=names))
     assert not may(Permission.RUN, caller, asked(invited=names))
+
+
+def test_a_name_that_is_no_reference_names_only_itself():
+    """A list may hold any subject, also one that reads like no entity."""
+    caller = Caller("ops bot")
+
+    assert may(Permission.RUN, caller, asked(invited=("ops bot",)))
+    assert not may(Permission.RUN, caller, asked(invited=("ops bots",)))
 
 
 def test_who_may_have_a_run():
