@@ -1,42 +1,31 @@
-"""The composition root: settings → adapters → services → application.
+"""The composition root: adapters → services → application.
 
-Knows every part and how they are joined; each can be replaced by keyword. The only module that
-knows so much, and it decides nothing else.
+Knows every service and how they are joined; each adapter can be replaced by keyword. The only
+module that knows so much, and it decides nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 
-from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from bridge.adapters.argo import ArgoEngine, ArgoTarget
-from bridge.adapters.backstage import BackstageCatalog
 from bridge.adapters.definitions import DefinitionFolders
-from bridge.adapters.http import Lanes, client, tls_context, token_source
-from bridge.adapters.keys import keys_of_backstage
-from bridge.adapters.memory import SystemChance, SystemClock
-from bridge.adapters.postgres import PostgresStore
-from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.audit import AuditDraft
 from bridge.domain.entities import cluster_document
 from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site
-from bridge.domain.runs import INSTANCE_LABEL, Run, RunStatus
+from bridge.domain.runs import Run, RunStatus
 from bridge.domain.workflows import Snapshot
 from bridge.exposure import guard_of
-from bridge.identity import Issuers, authenticator_of, open_issuers
+from bridge.identity import authenticator_of
 from bridge.known_secrets import KnownSecrets, vault_of
-from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
+from bridge.opening import Adapters, open_adapters
+from bridge.ports import Catalog, Chance, Clock, RunStore, WorkflowEngine
 from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
@@ -69,23 +58,7 @@ KEEP_ALIVE_SECONDS = 15.0
 STUCK_CHECK_SECONDS = 15.0
 DEADLINE_CHECK_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
-CONTROL_CONNECTIONS = 12
-CATALOG_SECONDS = 15.0
 IN_FLIGHT_SLACK = timedelta(seconds=5)
-TARGET = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class Adapters:
-    """The outside world."""
-
-    store: RunStore
-    engines: Mapping[str, WorkflowEngine]
-    catalog: Catalog | None
-    keys: KeySource | None
-    clock: Clock
-    chance: Chance
-    issuers: Issuers = ()
 
 
 class Bridge:
@@ -382,10 +355,6 @@ class Bridge:
         return self._adapters.engines[run.target].url(run.workflow_name, uid=run.workflow_uid)
 
 
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value is not None else None
-
-
 @asynccontextmanager
 async def open_bridge(
     settings: Settings,
@@ -397,60 +366,8 @@ async def open_bridge(
     chance: Chance | None = None,
 ) -> AsyncIterator[Bridge]:
     """Open the adapters that the settings name, except those that are given."""
-    async with AsyncExitStack() as stack:
-        clock = clock or SystemClock()
-        keys: KeySource | None = None
-        if settings.backstage_url is not None:
-            http = await stack.enter_async_context(
-                client(settings.backstage_url, timeout=CATALOG_SECONDS, connections=16)
-            )
-            keys = keys_of_backstage(http, clock=clock)
-            token = token_source(
-                value=_secret(settings.backstage_token), file=settings.backstage_token_file
-            )
-            catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
-        if store is None:
-            own: AbstractAsyncContextManager[RunStore] = store_of(settings)
-            store = await stack.enter_async_context(own)
-        adapters = Adapters(
-            store=store,
-            engines={TARGET: engine or await _open_engine(settings, stack)},
-            catalog=catalog,
-            keys=keys,
-            clock=clock,
-            chance=chance or SystemChance(),
-            issuers=await open_issuers(settings, stack, clock=clock),
-        )
+    opened = open_adapters(
+        settings, store=store, engine=engine, catalog=catalog, clock=clock, chance=chance
+    )
+    async with opened as adapters:
         yield Bridge(settings, adapters)
-
-
-def store_of(settings: Settings) -> PostgresStore | SqliteStore:
-    """The store that the settings name, not yet open."""
-    replica = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
-    address = settings.postgres()
-    if address is not None:
-        return PostgresStore(address, replica=replica)
-    return SqliteStore(settings.database, replica=replica)
-
-
-async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
-    open_client = partial(
-        client,
-        settings.argo_url,
-        timeout=settings.argo_timeout / 1_000,
-        verify=tls_context(verify=settings.argo_verify_tls),
-    )
-    lanes = [
-        await stack.enter_async_context(open_client(connections=1))
-        for _ in range(CONTROL_CONNECTIONS)
-    ]
-    streams = await stack.enter_async_context(
-        open_client(connections=settings.argo_log_streams + 2)
-    )
-    target = ArgoTarget(
-        namespace=settings.argo_namespace,
-        label_selector=f"{INSTANCE_LABEL}={settings.instance}",
-        ui_url=settings.argo_ui_url,
-    )
-    token = token_source(value=_secret(settings.argo_token), file=settings.argo_token_file)
-    return ArgoEngine(target, control=Lanes(lanes), streams=streams, token=token)

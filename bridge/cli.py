@@ -17,7 +17,7 @@ import click
 from bridge import __version__, localargo
 from bridge.adapters import postgres, sqlite
 from bridge.adapters.definitions import DefinitionFolders
-from bridge.bootstrap import open_bridge, store_of
+from bridge.bootstrap import open_bridge
 from bridge.demo import demo as run_demo
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.audit import Verifier
@@ -25,6 +25,7 @@ from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import BridgeError
 from bridge.exposure import server_of
 from bridge.known_secrets import KnownSecrets
+from bridge.opening import store_of
 from bridge.ports import AuditFilter, RunStore
 from bridge.services.redaction import Redaction
 from bridge.services.trail import check_lines, check_stored, lines_of, pages

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from bridge.adapters.http import client
+from bridge.adapters.http import client, tls_context
 from bridge.adapters.keys import keys_of_issuer
 from bridge.adapters.secrets import SecretFile
 from bridge.domain.credentials import (
@@ -43,11 +43,19 @@ Issuers = Sequence[tuple[OidcIssuer, KeySource]]
 
 async def open_issuers(settings: Settings, stack: AsyncExitStack, *, clock: Clock) -> Issuers:
     """The issuers of the settings, each with a client of its own: none waits for another."""
+    issuers = settings.issuers()
+    if not issuers:
+        return ()
     opened = []
-    for issuer in settings.issuers():
-        http = await stack.enter_async_context(
-            client(issuer.issuer, timeout=_ISSUER_SECONDS, connections=2, hosts=issuer.hosts)
-        )
+    open_client = partial(
+        client,
+        timeout=_ISSUER_SECONDS,
+        connections=2,
+        verify=tls_context(ca_file=settings.ca_file),
+        proxy=settings.issuer_proxy,
+    )
+    for issuer in issuers:
+        http = await stack.enter_async_context(open_client(issuer.issuer, hosts=issuer.hosts))
         opened.append((issuer, keys_of_issuer(http, issuer, clock=clock)))
     return opened
 

@@ -41,6 +41,16 @@ class LimitSettings(BaseSettings):
         description="Certificate chain (PEM): serve HTTPS; read again when it changes.",
     )
     tls_key_file: Path | None = Field(default=None, description="Its private key (PEM).")
+    ca_file: Path | None = Field(
+        default=None,
+        description="Authorities (PEM) to trust besides the system's when Argo, Backstage and "
+        "issuers are asked; read at the start.",
+    )
+    issuer_proxy: str | None = Field(
+        default=None,
+        description="HTTP proxy by which issuers of OpenID Connect are asked, without a password; "
+        "proxies of the environment are not used.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Origins whose pages may call the API from a browser, separated by commas.",
@@ -102,7 +112,18 @@ class LimitSettings(BaseSettings):
                     f"BRIDGE_CORS_ORIGINS lists {origin!r}, which is no origin such as "
                     "https://portal.example"
                 )
+        self._proxy_is_an_address()
         return self
+
+    def _proxy_is_an_address(self) -> None:
+        if self.issuer_proxy is None:
+            return
+        scheme, _, host = self.issuer_proxy.rstrip("/").partition("://")
+        if scheme not in {"http", "https"} or not host or "/" in host or "@" in host:
+            raise SettingsInvalid(
+                "BRIDGE_ISSUER_PROXY is no address such as http://proxy.example:3128, without a "
+                "name and a password"
+            )
 
     @property
     def body_limits(self) -> BodyLimits:

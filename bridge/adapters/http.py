@@ -43,6 +43,7 @@ def client(
     connections: int,
     verify: bool | ssl.SSLContext = True,
     hosts: Iterable[str] = (),
+    proxy: str | None = None,
 ) -> HttpClient:
     """A client for one configured peer: no redirects, no environment proxies, no other place.
 
@@ -52,10 +53,12 @@ def client(
         connections: How many may be open at a time.
         verify: Whether TLS certificates are checked.
         hosts: More hosts, with their ports, where the same may be asked.
+        proxy: Address of an HTTP proxy to go by, from the settings only.
     """
     transport = httpx.AsyncHTTPTransport(
         verify=verify,
         trust_env=False,
+        proxy=proxy,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
     )
     return httpx.AsyncClient(
@@ -89,9 +92,21 @@ class _NowhereElse(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-def tls_context(*, verify: bool) -> ssl.SSLContext:
-    """The system's certificates, read once for many clients; or none are checked."""
-    return httpx.create_ssl_context(verify=verify, trust_env=False)
+def tls_context(*, verify: bool = True, ca_file: Path | None = None) -> ssl.SSLContext:
+    """The system's authorities and those of *ca_file*, read once for many clients.
+
+    Without *verify* no certificate is checked.
+
+    Raises:
+        SettingsInvalid: The file cannot be used.
+    """
+    context = httpx.create_ssl_context(verify=verify, trust_env=False)
+    if ca_file is not None and verify:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsInvalid(f"BRIDGE_CA_FILE {ca_file} cannot be used: {error}") from error
+    return context
 
 
 class Requester(Protocol):

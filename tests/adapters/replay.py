@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,7 +58,9 @@ def json_reply(value: Any, *, status: int = 200) -> Reply:
 
 
 @asynccontextmanager
-async def replay(replies: Iterable[Reply]) -> AsyncIterator[Replay]:
+async def replay(
+    replies: Iterable[Reply], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Replay]:
     """Serve *replies* in order, one a request; after the last one the last one again.
 
     A list may be filled later, with answers that hold the server's own address.
@@ -80,10 +83,10 @@ async def replay(replies: Iterable[Reply]) -> AsyncIterator[Replay]:
             writer.transport.abort()
             open_now.discard(asyncio.current_task())
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         port = server.sockets[0].getsockname()[1]
-        yield Replay(f"http://127.0.0.1:{port}", received)
+        yield Replay(f"{'https' if tls else 'http'}://127.0.0.1:{port}", received)
     finally:
         server.close()
         for task in tuple(open_now):

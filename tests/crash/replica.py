@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 from httpx._transports import default as transports
 
-from bridge import bootstrap, cli
+from bridge import bootstrap, cli, opening
 from bridge.adapters import http
 from bridge.adapters.argo import ArgoEngine
 from bridge.adapters.backstage import BackstageCatalog
@@ -60,7 +60,7 @@ def prepare() -> None:
     vars(transports)["create_ssl_context"] = contexts
     tls = cache(http.tls_context)
     tls(verify=True)
-    vars(bootstrap)["tls_context"] = tls
+    vars(opening)["tls_context"] = tls
 
 
 class Notes:

@@ -1,58 +1,22 @@
-"""What the services need of the world, as protocols.
+"""What is kept: runs, events, commands, the audit trail, entity documents and namespace records.
 
-Knows the shape of each need in domain terms. Must not know any adapter: one contract suite per
-port runs over all of them (tests/contract).
+Knows what one commit is and who may make it (ADR 0006). Must not know SQL.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from bridge.domain.audit import AuditDraft, AuditRecord
 from bridge.domain.commands import Command, Settlement
-from bridge.domain.definitions import Catalogue
 from bridge.domain.entities import EntityDocument, EntityRef
 from bridge.domain.events import Event, EventDraft
-from bridge.domain.logs import PodLine
 from bridge.domain.policy import Scope
 from bridge.domain.runs import Acceptance, NewRun, Run, RunChanges, RunStatus
-from bridge.domain.workflows import Snapshot
-
-
-class Clock(Protocol):
-    """Time."""
-
-    def now(self) -> datetime:
-        """The wall clock, aware, in UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that only grow."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class Chance(Protocol):
-    """Ids and jitter."""
-
-    def run_id(self) -> str:
-        """A new run id: 26 lower-case characters, sortable by time."""
-        ...
-
-    def jitter(self, seconds: float) -> float:
-        """Between half of *seconds* and all of it."""
-        ...
-
-
-# --- runs ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,206 +253,9 @@ class RunStore(Protocol):
         ...
 
 
-# --- Argo --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Workflows at one moment, and the version to watch from."""
-
-    snapshots: tuple[Snapshot, ...]
-    resource_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One frame of a watch. A bookmark's snapshot has only a resource version."""
-
-    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
-    snapshot: Snapshot
-
-
-class WorkflowEngine(Protocol):
-    """One Argo server and namespace.
-
-    Every method may raise EngineUnavailable (try again) and EngineForbidden (try again: tokens
-    rotate), besides what it names itself.
-    """
-
-    @property
-    def namespace(self) -> str:
-        """Where the workflows live."""
-        ...
-
-    async def create(self, workflow: Mapping[str, Any]) -> Snapshot:
-        """Create one workflow.
-
-        Raises:
-            WorkflowExists: The name is taken, perhaps by ourselves.
-            TemplateMissing: The WorkflowTemplate is not installed.
-            WorkflowRejected: Argo will never take it.
-        """
-        ...
-
-    async def get(self, name: str, *, uid: str | None = None) -> Snapshot:
-        """The workflow, live or archived. Raises WorkflowGone."""
-        ...
-
-    async def listing(self) -> Listing:
-        """All workflows of this bridge."""
-        ...
-
-    def watch(
-        self, *, resource_version: str
-    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
-        """All changes of this bridge's workflows after *resource_version*.
-
-        The iterator ends when the server rotates the watch. Raises WatchExpired.
-        """
-        ...
-
-    def logs(
-        self, workflow: str, *, pod: str, follow: bool, tail: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[PodLine, ...]]]:
-        """The lines of a pod's main container in the batches in which they come.
-
-        With *follow* until the workflow ends. A cut stream ends like a finished one, because
-        Argo's does (research/argo, section 1.5).
-        """
-        ...
-
-    async def stop(self, name: str, *, terminate: bool = False) -> None:
-        """Stop (exit handler runs) or terminate (it does not). An ended workflow is fine.
-
-        Raises:
-            WorkflowGone: There is no such workflow.
-        """
-        ...
-
-    async def decide(
-        self,
-        name: str,
-        *,
-        node_id: str,
-        approved: bool,
-        message: str,
-        outputs: Mapping[str, str],
-    ) -> None:
-        """Close the gate: it succeeds with *outputs*, or fails with *message*.
-
-        Raises:
-            GateClosed: No such node is suspended (any more).
-            WorkflowGone: There is no such workflow.
-        """
-        ...
-
-    async def retry(self, name: str) -> Snapshot:
-        """Run the failed nodes of an ended workflow again: same name, same uid.
-
-        Raises:
-            WorkflowRejected: It has not failed, or runs already.
-            WorkflowGone: There is no such workflow.
-        """
-        ...
-
-    async def delete(self, name: str) -> None:
-        """Delete the workflow; a missing one is fine."""
-        ...
-
-    async def silent_templates(self, template: str) -> frozenset[str]:
-        """Names of the steps of a WorkflowTemplate whose pods have no lines of a user.
-
-        A ``resource`` step's container log is the executor's alone (argo-recordings, section 7).
-        """
-        ...
-
-    async def ping(self) -> None:
-        """Answer or raise."""
-        ...
-
-    def url(self, name: str, *, uid: str | None) -> str | None:
-        """Where a person can look at the workflow, if that is configured."""
-        ...
-
-
-# --- Backstage -----------------------------------------------------------------------------------
-
-
-class Catalog(Protocol):
-    """The Backstage catalog. Raises CatalogUnavailable (try again) from any method."""
-
-    async def register(self, entity: EntityDocument) -> None:
-        """Make the catalog read the document now, whether or not it knows its location.
-
-        Raises:
-            CatalogRejected: The catalog will not read it; the text says what to configure.
-        """
-        ...
-
-    async def unregister(self, entity: EntityDocument) -> None:
-        """Make the catalog forget the document's location; an unknown one is fine."""
-        ...
-
-    async def entity(self, ref: EntityRef) -> Mapping[str, Any] | None:
-        """What the catalog shows, or None."""
-        ...
-
-    async def memberships(self, user: EntityRef) -> frozenset[str]:
-        """References of the user and of every group it is a member of, directly or not."""
-        ...
-
-    def owns(self, document: Mapping[str, Any]) -> bool:
-        """Whether a shown entity came from this bridge."""
-        ...
-
-
-class DefinitionSource(Protocol):
-    """Where definitions come from."""
-
-    def load(self, *, last_good: Catalogue) -> Catalogue:
-        """Read everything again; what went bad keeps its last good version."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """Secrets as they may be stored, and a mark that is the same for the same secrets only."""
-
-    text: str
-    mark: str
-
-
-class Vault(Protocol):
-    """Seals what must not be stored in clear."""
-
-    def seal(self, values: Mapping[str, str], *, run_id: str) -> Sealed:
-        """Seal the secrets of a run, for that run only.
-
-        Raises:
-            SecretsUnreadable: There is no key.
-        """
-        ...
-
-    def open(self, text: str, *, run_id: str) -> dict[str, str]:
-        """What was sealed for the run.
-
-        Raises:
-            SecretsUnreadable: It was sealed with a key that is not there any more, or for another.
-        """
-        ...
-
-
 class Subscriber(Protocol):
     """Somebody who is told of commits."""
 
     def published(self, run: Run, events: Iterable[Event]) -> None:
         """Called after the commit, in commit order per run; must not block."""
-        ...
-
-
-class KeySource(Protocol):
-    """Public keys of token issuers."""
-
-    async def key(self, path: str, *, kid: str) -> Mapping[str, Any] | None:
-        """The JWK with this id, or None; *path* is the set's path in Backstage, or the issuer."""
         ...

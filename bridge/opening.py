@@ -1,0 +1,123 @@
+"""The outside world of one process: from the settings to the adapters.
+
+Knows every adapter and its settings, and opens them. A part of the composition root; must not
+know the services.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import SecretStr
+
+from bridge.adapters.argo import ArgoEngine, ArgoTarget
+from bridge.adapters.backstage import BackstageCatalog
+from bridge.adapters.http import Lanes, client, tls_context, token_source
+from bridge.adapters.keys import keys_of_backstage
+from bridge.adapters.memory import SystemChance, SystemClock
+from bridge.adapters.postgres import PostgresStore
+from bridge.adapters.sqlite import SqliteStore
+from bridge.domain.runs import INSTANCE_LABEL
+from bridge.identity import Issuers, open_issuers
+from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
+from bridge.settings import Settings
+
+CONTROL_CONNECTIONS = 12
+CATALOG_SECONDS = 15.0
+TARGET = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The outside world."""
+
+    store: RunStore
+    engines: Mapping[str, WorkflowEngine]
+    catalog: Catalog | None
+    keys: KeySource | None
+    clock: Clock
+    chance: Chance
+    issuers: Issuers = ()
+
+
+@asynccontextmanager
+async def open_adapters(
+    settings: Settings,
+    *,
+    store: RunStore | None = None,
+    engine: WorkflowEngine | None = None,
+    catalog: Catalog | None = None,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+) -> AsyncIterator[Adapters]:
+    """Open what the settings name, except what is given."""
+    async with AsyncExitStack() as stack:
+        clock = clock or SystemClock()
+        keys: KeySource | None = None
+        if settings.backstage_url is not None:
+            http = await stack.enter_async_context(
+                client(
+                    settings.backstage_url,
+                    timeout=CATALOG_SECONDS,
+                    connections=16,
+                    verify=tls_context(ca_file=settings.ca_file),
+                )
+            )
+            keys = keys_of_backstage(http, clock=clock)
+            token = token_source(
+                value=_secret(settings.backstage_token), file=settings.backstage_token_file
+            )
+            catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
+        if store is None:
+            own: AbstractAsyncContextManager[RunStore] = store_of(settings)
+            store = await stack.enter_async_context(own)
+        yield Adapters(
+            store=store,
+            engines={TARGET: engine or await _open_engine(settings, stack)},
+            catalog=catalog,
+            keys=keys,
+            clock=clock,
+            chance=chance or SystemChance(),
+            issuers=await open_issuers(settings, stack, clock=clock),
+        )
+
+
+def store_of(settings: Settings) -> PostgresStore | SqliteStore:
+    """The store that the settings name, not yet open."""
+    replica = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
+    address = settings.postgres()
+    if address is not None:
+        return PostgresStore(address, replica=replica)
+    return SqliteStore(settings.database, replica=replica)
+
+
+async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
+    open_client = partial(
+        client,
+        settings.argo_url,
+        timeout=settings.argo_timeout / 1_000,
+        verify=tls_context(verify=settings.argo_verify_tls, ca_file=settings.ca_file),
+    )
+    lanes = [
+        await stack.enter_async_context(open_client(connections=1))
+        for _ in range(CONTROL_CONNECTIONS)
+    ]
+    streams = await stack.enter_async_context(
+        open_client(connections=settings.argo_log_streams + 2)
+    )
+    target = ArgoTarget(
+        namespace=settings.argo_namespace,
+        label_selector=f"{INSTANCE_LABEL}={settings.instance}",
+        ui_url=settings.argo_ui_url,
+    )
+    token = token_source(value=_secret(settings.argo_token), file=settings.argo_token_file)
+    return ArgoEngine(target, control=Lanes(lanes), streams=streams, token=token)
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
