@@ -13,9 +13,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Self
 
 from bridge.localargo.logs import LINE_LIMIT, executor_line
 from bridge.localargo.pods import Pod, PodResult, exited
@@ -54,15 +54,15 @@ class ProcessRunner:
         command = _command(container, folder)
         environment = {**_base_environment(folder), **environment_of(container, self._secrets)}
         pod.write(executor_line("waiting for signals", "signalPath=/var/run/argo/ctr/main/signal"))
-        async with _pipe() as (stream, sink):
+        with _Pipe() as pipe:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command,
                     cwd=folder,
                     env=environment,
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=sink,
-                    stderr=sink,
+                    stdout=pipe.sink,
+                    stderr=pipe.sink,
                     start_new_session=True,
                 )
             except OSError as error:
@@ -70,19 +70,17 @@ class ProcessRunner:
                 pod.write(f"Error: failed to find name in PATH: {reason}")
                 return exited(_NOT_STARTED, f"failed to find name in PATH: {reason}")
             finally:
-                sink.close()
+                pipe.close_sink()
             try:
-                output = await self._follow(pod, process, stream)
+                output = await self._follow(pod, process, pipe)
             finally:
                 _kill_group(process, signal.SIGKILL)  # whatever it has left behind
                 await process.wait()
         return _ended(pod, process.returncode or 0, moved, output)
 
-    async def _follow(
-        self, pod: Pod, process: asyncio.subprocess.Process, stream: asyncio.StreamReader
-    ) -> str:
+    async def _follow(self, pod: Pod, process: asyncio.subprocess.Process, pipe: _Pipe) -> str:
         """Copy lines into the log until the process has ended; return what it printed."""
-        reading = asyncio.ensure_future(_copy_lines(pod, process, stream))
+        reading = asyncio.ensure_future(_copy_lines(pod, process, pipe))
         stopping = asyncio.ensure_future(pod.stop.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -99,28 +97,51 @@ class ProcessRunner:
                     await task
 
 
-@contextlib.asynccontextmanager
-async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
-    """A pipe of our own: with one of asyncio's, waiting for a process waits for its children."""
-    source, sink = os.pipe()
-    stream = asyncio.StreamReader(limit=_READ_SIZE)
-    with os.fdopen(sink, "wb") as writer:
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(source, "rb", buffering=0)
-        )
+class _Pipe:
+    """A pipe of our own: with one of asyncio's, waiting for a process waits for its children.
+
+    Read without a transport: that of uvloop closes a file twice, and the second time perhaps
+    another one, which a thread has opened under the same number in between.
+    """
+
+    def __init__(self) -> None:
+        self._source, self._sink = os.pipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close_sink()
+        os.close(self._source)
+
+    @property
+    def sink(self) -> int:
+        """The end for the process."""
+        return self._sink
+
+    def close_sink(self) -> None:
+        """Leave it to the process alone: once it and its children are gone, the pipe ends."""
+        if self._sink >= 0:
+            os.close(self._sink)
+            self._sink = -1
+
+    async def read(self) -> bytes:
+        """The next bytes; none at the end."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._source, readable.set)
         try:
-            yield stream, writer
+            await readable.wait()
         finally:
-            transport.close()
+            loop.remove_reader(self._source)
+        return os.read(self._source, _READ_SIZE)
 
 
-async def _copy_lines(
-    pod: Pod, process: asyncio.subprocess.Process, stream: asyncio.StreamReader
-) -> str:
+async def _copy_lines(pod: Pod, process: asyncio.subprocess.Process, pipe: _Pipe) -> str:
     """Cut the output into lines; the end of the process counts, not the end of the pipe."""
     rest, kept = b"", bytearray()
     ended = asyncio.ensure_future(process.wait())
-    while chunk := await _read_or_end(stream, ended):
+    while chunk := await _read_or_end(pipe, ended):
         kept += chunk
         del kept[:-_RESULT_LIMIT]
         *lines, rest = (rest + chunk).split(b"\n")
@@ -135,9 +156,9 @@ async def _copy_lines(
     return kept.decode("utf-8", "replace")
 
 
-async def _read_or_end(stream: asyncio.StreamReader, ended: asyncio.Future[int]) -> bytes:
+async def _read_or_end(pipe: _Pipe, ended: asyncio.Future[int]) -> bytes:
     """The next bytes; none once the process has ended and its output is read."""
-    reading = asyncio.ensure_future(stream.read(_READ_SIZE))
+    reading = asyncio.ensure_future(pipe.read())
     first: set[asyncio.Future[Any]] = {reading, ended}
     await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if not reading.done():  # a child in the background may hold the pipe open
