@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import hypothesis
 import requests
@@ -103,6 +104,7 @@ def _repeat(send: Callable[[Case[Any]], None], cases: Any, *, examples: int, see
 
 def _send(case: Case[Any], url: str, session: requests.Session, tally: Tally) -> None:
     label = case.operation.label
+    case.path_parameters = {name: _in_path(part) for name, part in case.path_parameters.items()}
     try:
         answer = case.call(base_url=url, session=session, timeout=_SECONDS)
     except requests.RequestException as error:
@@ -114,3 +116,8 @@ def _send(case: Case[Any], url: str, session: requests.Session, tally: Tally) ->
     except FailureGroup as failures:
         for failure in failures.exceptions:
             tally.complain(label, f"{failure.title}: {failure.message}", case.as_curl_command())
+
+
+def _in_path(drawn: Any) -> str:
+    """What is drawn of another type comes unquoted: a question mark in it is another address."""
+    return drawn if isinstance(drawn, str) else quote(str(drawn), safe="")
