@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Unpack
 
 from starlette.applications import Starlette
 
@@ -24,8 +25,7 @@ from bridge.domain.workflows import Snapshot
 from bridge.exposure import guard_of
 from bridge.identity import authenticator_of
 from bridge.known_secrets import KnownSecrets, vault_of
-from bridge.opening import Adapters, open_adapters
-from bridge.ports import Catalog, Chance, Clock, RunStore, WorkflowEngine
+from bridge.opening import Adapters, Given, open_adapters
 from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.backoff import Backoff
@@ -356,18 +356,7 @@ class Bridge:
 
 
 @asynccontextmanager
-async def open_bridge(
-    settings: Settings,
-    *,
-    store: RunStore | None = None,
-    engine: WorkflowEngine | None = None,
-    catalog: Catalog | None = None,
-    clock: Clock | None = None,
-    chance: Chance | None = None,
-) -> AsyncIterator[Bridge]:
+async def open_bridge(settings: Settings, **given: Unpack[Given]) -> AsyncIterator[Bridge]:
     """Open the adapters that the settings name, except those that are given."""
-    opened = open_adapters(
-        settings, store=store, engine=engine, catalog=catalog, clock=clock, chance=chance
-    )
-    async with opened as adapters:
+    async with open_adapters(settings, **given) as adapters:
         yield Bridge(settings, adapters)

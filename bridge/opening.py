@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypedDict, Unpack
 
 from pydantic import SecretStr
 
@@ -45,19 +46,22 @@ class Adapters:
     issuers: Issuers = ()
 
 
+class Given(TypedDict, total=False):
+    """Adapters in place of those that the settings name."""
+
+    store: RunStore
+    engine: WorkflowEngine
+    catalog: Catalog | None
+    clock: Clock
+    chance: Chance
+
+
 @asynccontextmanager
-async def open_adapters(
-    settings: Settings,
-    *,
-    store: RunStore | None = None,
-    engine: WorkflowEngine | None = None,
-    catalog: Catalog | None = None,
-    clock: Clock | None = None,
-    chance: Chance | None = None,
-) -> AsyncIterator[Adapters]:
+async def open_adapters(settings: Settings, **given: Unpack[Given]) -> AsyncIterator[Adapters]:
     """Open what the settings name, except what is given."""
     async with AsyncExitStack() as stack:
-        clock = clock or SystemClock()
+        clock = given.get("clock") or SystemClock()
+        catalog = given.get("catalog")
         keys: KeySource | None = None
         if settings.backstage_url is not None:
             http = await stack.enter_async_context(
@@ -73,16 +77,18 @@ async def open_adapters(
                 value=_secret(settings.backstage_token), file=settings.backstage_token_file
             )
             catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
+        store = given.get("store")
         if store is None:
             own: AbstractAsyncContextManager[RunStore] = store_of(settings)
             store = await stack.enter_async_context(own)
+        engine = given.get("engine") or await _open_engine(settings, stack)
         yield Adapters(
             store=store,
-            engines={TARGET: engine or await _open_engine(settings, stack)},
+            engines={TARGET: engine},
             catalog=catalog,
             keys=keys,
             clock=clock,
-            chance=chance or SystemChance(),
+            chance=given.get("chance") or SystemChance(),
             issuers=await open_issuers(settings, stack, clock=clock),
         )
 
