@@ -17,6 +17,7 @@ from bridge.cli import main as bridge
 from bridge.domain.errors import error_classes
 from bridge.domain.policy import RULES, Clause, Permission, Relation
 from bridge.localargo import command
+from bridge.metrics import Metrics
 from bridge.settings import Settings
 
 ARGUMENTS: Mapping[str, str] = {
@@ -162,6 +163,23 @@ def either(clause: Clause) -> str:
     return "; or ".join(relation for relation in Relation if relation in clause.anyone)
 
 
+# --- metrics ------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """All metrics: the bridge's own, then those of the process."""
+    every = Metrics()
+    described = {name: (kind, what) for name, kind, what in every.described()}
+    own = [name for name in described if name in every.labels]
+    others = sorted(name for name in described if name not in every.labels)
+    rows = []
+    for name in own + others:
+        kind, what = described[name]
+        labels = ", ".join(f"`{label}`" for label in every.labels.get(name, ()))
+        rows.append((f"`{name}`", kind, labels, what))
+    return table(("metric", "type", "labels", "what"), rows)
+
+
 # --- files --------------------------------------------------------------------------------------
 
 GENERATED: Mapping[str, Callable[[], str]] = {
@@ -169,6 +187,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "errors.md": errors,
     "cli.md": commands,
     "permissions.md": permissions,
+    "metrics.md": metrics,
 }
 
 
