@@ -8,11 +8,12 @@ MODULE := backstage-actions/scaffolder-module
 MODULE_NAME := backstage-plugin-scaffolder-backend-module-argo-bridge
 EXAMPLE := examples/backstage
 AUDIT := .run/audit
+PROMETHEUS := .run/prometheus
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres coverage clean
+.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres prometheus coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,7 +45,7 @@ $(AUDIT)/tools/.installed: requirements/audit.txt
 	@$(AUDIT)/tools/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-setup: .venv/.dev postgres ## install everything for work on the bridge
+setup: .venv/.dev postgres prometheus ## install everything for work on the bridge
 
 $(MODULE)/node_modules/.installed: $(MODULE)/package-lock.json | .venv/.demo
 	@echo "· installing the scaffolder module's packages"
@@ -85,6 +86,13 @@ postgres: ## install PostgreSQL from Debian if there is none
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql > /dev/null; }
 
+prometheus: ## get Prometheus and promtool from Debian if there are none; nothing is installed or started
+	@{ command -v prometheus && command -v promtool; } > /dev/null || [ -x $(PROMETHEUS)/usr/bin/promtool ] || { \
+	  echo "· getting Prometheus"; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); mkdir -p $(PROMETHEUS); cd $(PROMETHEUS); \
+	  $$sudo apt-get update -qq && apt-get download -qq -o APT::Sandbox::User="$$(id -un)" prometheus; \
+	  dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
+
 # --- use ---------------------------------------------------------------------------------------
 demo: .venv/.demo $(EXAMPLE)/packages/app/dist/.built ## a real Backstage, the bridge and an embedded Argo; EXIT=1 ends with a verdict
 	@.venv/bin/python $(EXAMPLE)/demo.py $(if $(EXIT),--exit)
@@ -93,7 +101,7 @@ demo-stop: ## stop what `make demo` left running
 	@.venv/bin/python $(EXAMPLE)/demo.py --stop
 
 # --- tests ---------------------------------------------------------------------------------------
-test: .venv/.dev chromium postgres test-ts tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
+test: .venv/.dev chromium postgres prometheus test-ts tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
 	@rm -f .coverage .coverage.*
 	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e"
 	@.venv/bin/python -m coverage run -m pytest -q -m e2e
@@ -104,7 +112,7 @@ coverage: .venv/.dev
 	@.venv/bin/python -m coverage report --include='bridge/domain/*' --fail-under=100 > /dev/null || { .venv/bin/python -m coverage report --include='bridge/domain/*'; exit 1; }
 	@.venv/bin/python -m coverage report --fail-under=90
 
-test-fast: .venv/.dev postgres ## Python without Backstage and the browser
+test-fast: .venv/.dev postgres prometheus ## Python without Backstage and the browser
 	@.venv/bin/python -m pytest -q -n 2 -m "not e2e"
 
 test-ts: postgres $(MODULE)/dist/.built ## the scaffolder module
