@@ -8,12 +8,13 @@ MODULE := backstage-actions/scaffolder-module
 MODULE_NAME := backstage-plugin-scaffolder-backend-module-argo-bridge
 EXAMPLE := examples/backstage
 AUDIT := .run/audit
+IMAGE := .run/image
 PROMETHEUS := .run/prometheus
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres prometheus coverage clean
+.PHONY: help setup demo demo-stop image image-demo test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres prometheus coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -99,6 +100,14 @@ demo: .venv/.demo $(EXAMPLE)/packages/app/dist/.built ## a real Backstage, the b
 
 demo-stop: ## stop what `make demo` left running
 	@.venv/bin/python $(EXAMPLE)/demo.py --stop
+
+image: .venv/.demo ## the bridge's image without Docker: its root file system, an archive of it, and their sizes
+	@sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); mkdir -p $(IMAGE); \
+	  $$sudo .venv/bin/python deploy/image/build.py $(IMAGE)/root --archive $(IMAGE)/root.tar.gz
+
+image-demo: image $(EXAMPLE)/packages/app/dist/.built ## the demo with the bridge in that image: uid 1001, read-only; EXIT=1 ends with a verdict
+	@sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo env "PATH=$$PATH" .venv/bin/python $(EXAMPLE)/demo.py --image $(IMAGE)/root $(if $(EXIT),--exit)
 
 # --- tests ---------------------------------------------------------------------------------------
 test: .venv/.dev chromium postgres prometheus test-ts tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser

@@ -19,7 +19,7 @@ from pathlib import Path
 import stack as parts
 import yaml
 
-STATE = parts.ROOT / ".run"
+STATE = parts.ROOT / ".run" / "demo"
 PIDS = STATE / "demo.json"
 PORTS = {"argo": 2746, "bridge": 8080, "backstage": 7007}
 READY_SECONDS = {"the embedded Argo": 20.0, "the bridge": 20.0, "Backstage": 120.0}
@@ -43,12 +43,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exit", action="store_true", help="stop all; 0 only with an entity")
     parser.add_argument("--stop", action="store_true", help="stop what runs and do nothing else")
+    parser.add_argument("--image", type=Path, help="run the bridge in this root file system")
     options = parser.parse_args()
     stop_earlier()
     if options.stop:
         return 0
     narrator = Narrator()
-    stack = parts.build(STATE, ports=chosen_ports(narrator))
+    stack = parts.build(STATE, ports=chosen_ports(narrator), image=options.image)
     shown = False
     try:
         shown = show(stack, narrator)

@@ -25,6 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ACTIONS = ROOT / "backstage-actions" / "actions"
+RUN_IMAGE = ROOT / "deploy" / "image" / "run.py"
 STOP_SECONDS = 10.0
 CALL_SECONDS = 15.0
 SILENCE_SECONDS = 120.0
@@ -141,6 +142,7 @@ def build(
     node_seconds: float = 0.5,
     argo_options: tuple[str, ...] = (),
     bridge_environment: Mapping[str, str] | None = None,
+    image: Path | None = None,
 ) -> Stack:
     """The stack with its files below *state*; nothing is started yet.
 
@@ -150,6 +152,7 @@ def build(
         node_seconds: How long each pod takes at least, so that the eye can follow.
         argo_options: More options of the embedded Argo.
         bridge_environment: More settings of the bridge.
+        image: Root file system of the bridge's image: run the bridge in it, not the checkout's.
     """
     argo_url, bridge_url = (f"http://127.0.0.1:{ports[name]}" for name in ("argo", "bridge"))
     backstage_url = f"http://localhost:{ports['backstage']}"
@@ -159,6 +162,7 @@ def build(
     argo += ["--node-time", f"{node_seconds}s", *argo_options]
     settings = {
         "BRIDGE_DEMO": "true",
+        "BRIDGE_HOST": "127.0.0.1",
         "BRIDGE_PORT": str(ports["bridge"]),
         "BRIDGE_ACTIONS": str(ACTIONS),
         "BRIDGE_DATABASE": str(state / "bridge.db"),
@@ -169,6 +173,11 @@ def build(
         "BRIDGE_PLATFORM_API_TOKEN": platform_token,
         **(bridge_environment or {}),
     }
+    bridge = [sys.executable, "-m", "bridge"]
+    if image is not None:
+        bridge = [sys.executable, str(RUN_IMAGE), "--data", str(state / "data"), str(image)]
+        for own in ("BRIDGE_ACTIONS", "BRIDGE_DATABASE"):  # the image has them
+            del settings[own]
     portal = {
         "BACKSTAGE_URL": backstage_url,
         "BACKSTAGE_PORT": str(ports["backstage"]),
@@ -186,7 +195,7 @@ def build(
         argo=Program("the embedded Argo", argo, f"{argo_url}/api/v1/info", logs / "argo.log"),
         bridge=Program(
             "the bridge",
-            [sys.executable, "-m", "bridge", "serve"],
+            [*bridge, "serve"],
             f"{bridge_url}/readyz",
             logs / "bridge.log",
             settings,
