@@ -8,13 +8,14 @@ MODULE := backstage-actions/scaffolder-module
 MODULE_NAME := backstage-plugin-scaffolder-backend-module-argo-bridge
 EXAMPLE := examples/backstage
 AUDIT := .run/audit
+KUBE := .run/kube/bin
 IMAGE := .run/image
 PROMETHEUS := .run/prometheus
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 MODULE_SOURCES := $(shell find $(MODULE)/src -name '*.ts' 2>/dev/null) $(MODULE)/package.json $(MODULE)/tsconfig.build.json
 APP_SOURCES := $(shell find $(EXAMPLE)/packages/app/src $(EXAMPLE)/packages/app/public -type f 2>/dev/null)
 
-.PHONY: help setup demo demo-stop image image-demo test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres prometheus coverage clean
+.PHONY: help setup demo demo-stop image image-demo test test-fast test-ts test-e2e check lint types contracts bench chaos fuzz injection audit lock chromium postgres prometheus kube deploy-check coverage clean
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +95,9 @@ prometheus: ## get Prometheus and promtool from Debian if there are none; nothin
 	  $$sudo apt-get update -qq && apt-get download -qq -o APT::Sandbox::User="$$(id -un)" prometheus; \
 	  dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb; }
 
+kube: ## get etcd from Debian and build kube-apiserver and kube-controller-manager if there are none
+	@deploy/check/kube/build $(KUBE)
+
 # --- use ---------------------------------------------------------------------------------------
 demo: .venv/.demo $(EXAMPLE)/packages/app/dist/.built ## a real Backstage, the bridge and an embedded Argo; EXIT=1 ends with a verdict
 	@.venv/bin/python $(EXAMPLE)/demo.py $(if $(EXIT),--exit)
@@ -112,7 +116,7 @@ image-demo: image $(EXAMPLE)/packages/app/dist/.built ## the demo with the bridg
 # --- tests ---------------------------------------------------------------------------------------
 test: .venv/.dev chromium postgres prometheus test-ts tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
 	@rm -f .coverage .coverage.*
-	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e"
+	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e and not cluster"
 	@.venv/bin/python -m coverage run -m pytest -q -m e2e
 	@$(MAKE) --no-print-directory coverage
 
@@ -122,7 +126,7 @@ coverage: .venv/.dev
 	@.venv/bin/python -m coverage report --fail-under=90
 
 test-fast: .venv/.dev postgres prometheus ## Python without Backstage and the browser
-	@.venv/bin/python -m pytest -q -n 2 -m "not e2e"
+	@.venv/bin/python -m pytest -q -n 2 -m "not e2e and not cluster"
 
 test-ts: postgres $(MODULE)/dist/.built ## the scaffolder module
 	@cd $(MODULE) && npm run --silent test
@@ -156,6 +160,9 @@ fuzz: .venv/.dev ## requests drawn from the OpenAPI document; REQUESTS= how many
 
 injection: .venv/.dev ## hostile values through a form to Argo; ARGO= its address takes a real one, whose objects kubectl reads
 	@INJECTION_ARGO_URL="$(ARGO)" .venv/bin/python -m pytest -q tests/injection
+
+deploy-check: .venv/.dev kube ## every manifest under deploy/ on a real API server, and the namespace workflow
+	@.venv/bin/python -m pytest -q tests/cluster tests/deploy/test_builds.py
 
 audit: .venv/.dev $(AUDIT)/tools/.installed ## known vulnerabilities, and CycloneDX bills of materials; STRICT=1 also fails on what cannot be looked up
 	@.venv/bin/python -m tests.supply --tools $(AUDIT)/tools/bin --out $(AUDIT) $(if $(STRICT),--strict)

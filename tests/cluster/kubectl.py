@@ -1,0 +1,77 @@
+"""The real kubectl, as somebody in particular.
+
+Knows its command line and its exit codes; nothing of manifests or tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.programs import program
+
+Document = dict[str, Any]
+_SECONDS = 90.0
+
+
+class KubectlError(AssertionError):
+    """kubectl did not do it; the text is what it wrote to stderr."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl with one kubeconfig, perhaps in the name of another subject."""
+
+    kubeconfig: Path
+    subject: str | None = None
+
+    def impersonating(self, subject: str) -> Kubectl:
+        """The same cluster seen by another subject (`--as`), in the groups that it is always in."""
+        return Kubectl(self.kubeconfig, subject)
+
+    def attempt(
+        self, *arguments: str, stdin: str = "", ok: Sequence[int] = (0,)
+    ) -> tuple[int, str, str]:
+        """Run it; returns the exit code, stdout and stderr.
+
+        Raises:
+            KubectlError: an exit code that is not in `ok`.
+        """
+        extra = [] if self.subject is None else [f"--as={self.subject}"]
+        done = subprocess.run(
+            [program("kubectl"), *arguments, *extra],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SECONDS,
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+        )
+        if done.returncode not in ok:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.returncode, done.stdout, done.stderr
+
+    def text(self, *arguments: str, stdin: str = "") -> str:
+        """What it prints."""
+        return self.attempt(*arguments, stdin=stdin)[1]
+
+    def json(self, *arguments: str) -> Document:
+        """What it prints with `-o json`."""
+        found: Document = json.loads(self.text(*arguments, "-o", "json"))
+        return found
+
+    def apply(self, documents: Sequence[Document], *flags: str) -> str:
+        """Apply objects; returns one line for each of them."""
+        return self.text("apply", *flags, "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+    def names(self, kind: str, namespace: str, *flags: str) -> set[str]:
+        """The names of the objects of a kind in a namespace."""
+        found = self.text("get", kind, "-n", namespace, "-o", "name", *flags)
+        return {line.partition("/")[2] for line in found.split()}
