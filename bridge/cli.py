@@ -19,8 +19,10 @@ from bridge.adapters import postgres, sqlite
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.bootstrap import open_bridge
 from bridge.demo import demo as run_demo
+from bridge.doctor import as_json, as_table, examine, failing
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.audit import Verifier
+from bridge.domain.checkups import failed
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import BridgeError
 from bridge.exposure import server_of
@@ -89,6 +91,23 @@ def migrate(*, check: bool) -> None:
     if not changed:
         click.echo("The run store is up to date.")
     sys.exit(1 if check and changed else 0)
+
+
+@main.command()
+@click.option("--json", "shows_json", is_flag=True, help="Print JSON in place of a table.")
+def doctor(*, shows_json: bool) -> None:
+    """Try each thing that the bridge of the settings stands on; exit 1 if anything fails.
+
+    Says how to mend what fails. Nothing is changed, and no secret is shown. Run it where the bridge
+    runs, with its environment: its network and its files are what counts.
+    """
+    try:
+        findings = asyncio.run(examine(read_settings()))
+    except click.ClickException as error:
+        mend = "bridge --help and the page on settings name all of them."
+        findings = [failed("settings", error.message, mend=mend)]
+    click.echo(as_json(findings) if shows_json else as_table(findings))
+    sys.exit(1 if failing(findings) else 0)
 
 
 @main.group()

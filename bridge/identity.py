@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from bridge.adapters.http import client, tls_context
-from bridge.adapters.keys import keys_of_issuer
+from bridge.adapters.keys import KeySets, keys_of_issuer
 from bridge.adapters.secrets import SecretFile
 from bridge.domain.credentials import (
     PUBLISHED_SECRET,
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _ISSUER_SECONDS = 5.0
 
 
-Issuers = Sequence[tuple[OidcIssuer, KeySource]]
+Issuers = Sequence[tuple[OidcIssuer, KeySets]]
 """Issuers of OpenID Connect, each with the keys that it publishes."""
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.definitions import Catalogue, merge, parse_definition
 from bridge.domain.errors import DefinitionInvalid
 from bridge.domain.templates import read_templates
-from bridge.domain.yaml_text import MAX_BYTES
+from bridge.domain.yaml_text import MAX_BYTES, documents
 
 Outcome = ActionDefinition | DefinitionInvalid
 
@@ -108,6 +111,21 @@ def _templates(path: Path) -> _Templates:
         DefinitionInvalid(found.message, file=file, line=found.line) for found in read.findings
     )
     return _Templates(file, read.names, tuple(errors))
+
+
+def shipped_templates(root: Path) -> dict[str, dict[str, Any]]:
+    """The WorkflowTemplates beside the actions below *root* by name; unreadable files have none."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(root.glob("*/workflow.yaml")):
+        try:
+            text = _read(path)
+            documents(text, file=_name(path))  # refuses what is too dear to read
+        except DefinitionInvalid:
+            continue
+        for document in yaml.load_all(text, Loader=yaml.CSafeLoader):
+            if isinstance(document, dict) and document.get("kind") == "WorkflowTemplate":
+                found[str((document.get("metadata") or {}).get("name"))] = document
+    return found
 
 
 def _name(path: Path) -> str:

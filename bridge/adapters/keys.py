@@ -95,7 +95,7 @@ class KeySets:
         wait = (held.not_before if found is None else held.refresh_at) - self._clock.monotonic()
         if wait <= 0:
             try:
-                self._keep(held, await self._read(path))
+                self._keep(held, await self.read(path))
             except KeysUnreadable as error:
                 _log.warning("the keys of %s cannot be read: %s", path, error)
                 now, wait = self._clock.monotonic(), self._failed_cool_down
@@ -109,7 +109,12 @@ class KeySets:
             retry_after=ceil(wait),
         )
 
-    async def _read(self, path: str) -> Keys:
+    async def read(self, path: str) -> Keys:
+        """The set as its issuer has it now; nothing is kept of it.
+
+        Raises:
+            KeysUnreadable: Says why not.
+        """
         try:
             async with asyncio.timeout(_FETCH_SECONDS):
                 return await self._fetch(path)

@@ -22,7 +22,7 @@ _PLUGIN_TYPE = "vnd.backstage.plugin"
 _ON_BEHALF_TYPE = "vnd.backstage.limited-user"
 _USER_TYPE = "vnd.backstage.user"
 _TYPES = (_PLUGIN_TYPE, _ON_BEHALF_TYPE, _USER_TYPE)
-_USER_KEYS = "/api/auth/.well-known/jwks.json"
+USER_KEYS = "/api/auth/.well-known/jwks.json"
 _PLUGIN_ID = re.compile(r"[a-z0-9_-]+", re.IGNORECASE)
 
 
@@ -65,7 +65,7 @@ class BackstageTokens:
             raise Unauthenticated("Tokens of this plugin of Backstage are not accepted.")
         claims = await self._checked(
             token,
-            key_set=f"/api/{plugin}/.backstage/auth/v1/jwks.json",
+            key_set=plugin_keys(str(plugin)),
             audience=self._plugin_id,
             issuer=None,
         )
@@ -78,11 +78,11 @@ class BackstageTokens:
         token = read(obo) if isinstance(obo, str) else None
         if token is None or token.header.get("typ") != _ON_BEHALF_TYPE:
             raise Unauthenticated("The token does not prove whom the plugin acts for (obo).")
-        return _user_of(await self._checked(token, key_set=_USER_KEYS, audience=None, issuer=None))
+        return _user_of(await self._checked(token, key_set=USER_KEYS, audience=None, issuer=None))
 
     async def _user(self, token: Unverified, issuer: str) -> Caller:
         claims = await self._checked(
-            token, key_set=_USER_KEYS, audience=USER_AUDIENCE, issuer=issuer
+            token, key_set=USER_KEYS, audience=USER_AUDIENCE, issuer=issuer
         )
         return Caller("backstage", _user_of(claims))
 
@@ -95,6 +95,11 @@ class BackstageTokens:
             raise Unauthenticated("The token's key is not known to Backstage.")
         key = public_key(jwk, algorithm=_ALGORITHMS[0])
         return checked(token, [key], algorithms=_ALGORITHMS, audience=audience, issuer=issuer)
+
+
+def plugin_keys(plugin: str) -> str:
+    """Where in Backstage the keys of a plugin's tokens are."""
+    return f"/api/{plugin}/.backstage/auth/v1/jwks.json"
 
 
 def _user_of(claims: Mapping[str, Any]) -> str:
