@@ -22,9 +22,10 @@ from bridge.domain.errors import StoreUnavailable
 from bridge.domain.mapping import Site
 from bridge.domain.runs import Run, RunStatus
 from bridge.domain.workflows import Snapshot
-from bridge.exposure import guard_of
+from bridge.exposure import guard_of, metrics_readers_of
 from bridge.identity import authenticator_of
 from bridge.known_secrets import KnownSecrets, vault_of
+from bridge.measuring import Measured, RunMeter
 from bridge.opening import Adapters, Given, open_adapters
 from bridge.services.access import Access
 from bridge.services.actions import Actions
@@ -51,6 +52,7 @@ from bridge.services.tasks import Tasks
 from bridge.settings import Settings
 from bridge.telemetry import RunLog
 from bridge.web.app import Parts, create_app
+from bridge.web.metrics import Measuring
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ class Bridge:
         )
         self.journal.subscribe(self.streams)
         self.journal.subscribe(RunLog())
+        self._meter = RunMeter(adapters.metrics, clock=clock)
+        self.journal.subscribe(self._meter)
         vault = vault_of(settings)
         secret_inputs = SecretInputs(store=store, redaction=self.redaction, vault=vault)
         self._secrets = secret_inputs
@@ -157,7 +161,7 @@ class Bridge:
             chance=chance,
             site=site,
             namespaces={name: engine.namespace for name, engine in adapters.engines.items()},
-            on_accepted=self._submit,
+            on_accepted=self._accepted,
             secrets=secret_inputs,
         )
         self.control = Control(
@@ -189,6 +193,16 @@ class Bridge:
         self._replicas.on_claimed = self._take_up
         self._replicas.on_command = self._commander.take
         self.journal.on_lost = self._let_go
+        self._measured = Measured(
+            adapters.metrics,
+            runs=self._meter,
+            streams=self.streams,
+            actions=self.actions,
+            registrar=self._registrar,
+            submitter=self._submitter,
+            followers=self._followers,
+            clock=clock,
+        )
         for name in adapters.engines:
             self._join(name, site)
 
@@ -262,6 +276,7 @@ class Bridge:
         """Go on with runs where their earlier owner left them."""
         followed = set()
         for run in runs:
+            self._meter.take(run)
             if run.status is RunStatus.REGISTERING:
                 self._tasks.spawn(self._registrar.register(run.id), name=f"register {run.id}")
             elif run.status.before_workflow:
@@ -290,6 +305,10 @@ class Bridge:
             await backoff.wait()
         await self._followers[run.target].refresh()
 
+    def _accepted(self, run: Run) -> None:
+        self._meter.accepted(run)
+        self._submit(run)
+
     def _submit(self, run: Run) -> None:
         self._tasks.spawn(self._submitter.submit(run), name=f"submit {run.id}")
 
@@ -300,6 +319,7 @@ class Bridge:
 
     def _let_go(self, run_id: str) -> None:
         """Another replica has the run: whatever is under way for it here ends at its next write."""
+        self._meter.drop(run_id)
         for follower in self._followers.values():
             follower.forget(run_id)
 
@@ -348,6 +368,11 @@ class Bridge:
             max_body=settings.body_limits,
             redactor=self.redaction.redactor,
             guard=guard_of(settings),
+            measuring=Measuring(
+                text=self._measured.text,
+                on_answer=adapters.metrics.http_answered,
+                readers=metrics_readers_of(settings),
+            ),
         )
         return create_app(parts, lifespan=lifespan)
 

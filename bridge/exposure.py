@@ -6,16 +6,20 @@ Knows settings, the guard and the server, and joins them. A part of the composit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
+from bridge.domain.credentials import bearer_digests
+from bridge.identity import rotating
 from bridge.settings import Settings
 from bridge.web.app import Guard
 from bridge.web.connections import ConnectionLimits
 from bridge.web.headers import HSTS
 from bridge.web.server import DrainingServer, server_for
 from bridge.web.tls import Certificate
+from bridge.web.verifiers.statics import Holders
 
 
 def guard_of(settings: Settings) -> Guard:
@@ -30,6 +34,18 @@ def guard_of(settings: Settings) -> Guard:
         requests_per_second=settings.requests_per_second,
         posts_per_second=settings.posts_per_second,
     )
+
+
+def metrics_readers_of(settings: Settings) -> Holders | None:
+    """Who may read the metrics; None for everybody.
+
+    Raises:
+        SettingsInvalid: The token, or its file, cannot be used.
+    """
+    if settings.metrics_token is None and settings.metrics_token_file is None:
+        return None
+    parse = partial(bearer_digests, of="BRIDGE_METRICS_TOKEN", strict=not settings.demo)
+    return rotating(settings.metrics_token, settings.metrics_token_file, parse=parse)
 
 
 def server_of(settings: Settings, app: ASGIApp, *, drain: Callable[[], None]) -> DrainingServer:

@@ -23,7 +23,6 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES = ("succeeded", "failed", "cancelled", "lost")
 RESTARTS = ("rotated", "resync", "expired", "unavailable", "crashed")
 REGISTRATIONS = ("registered", "retried", "rejected")
@@ -136,7 +135,7 @@ class Metrics:
     def _describe_requests(self) -> None:
         self.http_requests = self._counter(
             "bridge_http_requests_total",
-            "Requests to the bridge; route is the template of the address, or other.",
+            "Answers of the bridge; route is the template of the address, or other.",
             "route",
             "method",
             "code",
@@ -182,8 +181,8 @@ class Metrics:
         """One operation of the run store."""
         self.store_seconds.labels(operation).observe(seconds)
 
-    def http_answered(self, route: str, method: str, code: int | None, seconds: float) -> None:
-        """One request to the bridge."""
+    def http_answered(self, route: str, method: str, code: int, seconds: float) -> None:
+        """One answer of the bridge, which began after *seconds*."""
         self.http_requests.labels(route, method, code_label(code)).inc()
         self.http_seconds.labels(route).observe(seconds)
 

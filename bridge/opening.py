@@ -16,6 +16,7 @@ from typing import TypedDict, Unpack
 
 from pydantic import SecretStr
 
+from bridge import __version__
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
 from bridge.adapters.backstage import BackstageCatalog
 from bridge.adapters.http import Lanes, client, tls_context, token_source
@@ -25,6 +26,7 @@ from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.runs import INSTANCE_LABEL
 from bridge.identity import Issuers, open_issuers
+from bridge.metrics import Metrics
 from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
 from bridge.settings import Settings
 
@@ -43,6 +45,7 @@ class Adapters:
     keys: KeySource | None
     clock: Clock
     chance: Chance
+    metrics: Metrics
     issuers: Issuers = ()
 
 
@@ -61,6 +64,7 @@ async def open_adapters(settings: Settings, **given: Unpack[Given]) -> AsyncIter
     """Open what the settings name, except what is given."""
     async with AsyncExitStack() as stack:
         clock = given.get("clock") or SystemClock()
+        metrics = Metrics(version=__version__, clock=clock.monotonic)
         catalog = given.get("catalog")
         keys: KeySource | None = None
         if settings.backstage_url is not None:
@@ -79,9 +83,11 @@ async def open_adapters(settings: Settings, **given: Unpack[Given]) -> AsyncIter
             catalog = catalog or BackstageCatalog(http=http, token=token, public_url=settings.url)
         store = given.get("store")
         if store is None:
-            own: AbstractAsyncContextManager[RunStore] = store_of(settings)
-            store = await stack.enter_async_context(own)
-        engine = given.get("engine") or await _open_engine(settings, stack)
+            own = store_of(settings)
+            own.on_done = metrics.store_done
+            opened: AbstractAsyncContextManager[RunStore] = own
+            store = await stack.enter_async_context(opened)
+        engine = given.get("engine") or await _open_engine(settings, stack, metrics)
         yield Adapters(
             store=store,
             engines={TARGET: engine},
@@ -90,6 +96,7 @@ async def open_adapters(settings: Settings, **given: Unpack[Given]) -> AsyncIter
             clock=clock,
             chance=given.get("chance") or SystemChance(),
             issuers=await open_issuers(settings, stack, clock=clock),
+            metrics=metrics,
         )
 
 
@@ -102,7 +109,7 @@ def store_of(settings: Settings) -> PostgresStore | SqliteStore:
     return SqliteStore(settings.database, replica=replica)
 
 
-async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
+async def _open_engine(settings: Settings, stack: AsyncExitStack, metrics: Metrics) -> ArgoEngine:
     open_client = partial(
         client,
         settings.argo_url,
@@ -122,7 +129,14 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack) -> ArgoEngine:
         ui_url=settings.argo_ui_url,
     )
     token = token_source(value=_secret(settings.argo_token), file=settings.argo_token_file)
-    return ArgoEngine(target, control=Lanes(lanes), streams=streams, token=token)
+    return ArgoEngine(
+        target,
+        control=Lanes(lanes),
+        streams=streams,
+        token=token,
+        on_answer=metrics.argo_answered,
+        on_heard=partial(metrics.watch_heard, TARGET),
+    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

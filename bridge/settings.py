@@ -218,6 +218,14 @@ class Settings(LimitSettings):
     webhook_secrets_file: Path | None = Field(
         default=None, description="File with more of them, read again when it changes."
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token for GET /metrics; without one everybody may read it who can "
+        "reach the bridge.",
+    )
+    metrics_token_file: Path | None = Field(
+        default=None, description="File with that token, read again when it changes."
+    )
     admins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Who has the role platform:admin: subjects (service:ci) and entity refs "
@@ -296,6 +304,8 @@ class Settings(LimitSettings):
             token_digests(_text(self.tokens), of="BRIDGE_TOKENS", strict=True)
         if self.platform_api_token is not None:
             bearer_digests(_text(self.platform_api_token), of="PLATFORM_API_TOKEN", strict=True)
+        if self.metrics_token is not None:
+            bearer_digests(_text(self.metrics_token), of="BRIDGE_METRICS_TOKEN", strict=True)
         if self.platform_secret is not None:
             keys(_text(self.platform_secret), of="BRIDGE_PLATFORM_SECRET", strict=True)
         if self.secret_key is not None:

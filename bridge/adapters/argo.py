@@ -8,9 +8,10 @@ it. Must not know runs.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,10 @@ from bridge.domain.errors import EngineError, WorkflowGone
 from bridge.domain.logs import PodLine, parse_line
 from bridge.domain.workflows import Snapshot
 from bridge.ports import Listing, WatchEvent
+
+OnAnswer = Callable[[str, str, int | None, float | None], object]
+"""Is told of each request: its kind (a Call), method, status (None: no answer) and seconds (None:
+a stream)."""
 
 _EVENT_STREAM = {"Accept": "text/event-stream"}
 
@@ -77,9 +82,19 @@ class ArgoEngine:
     """A WorkflowEngine over HTTP. Control calls and streams use connections of their own."""
 
     def __init__(
-        self, target: ArgoTarget, *, control: Requester, streams: HttpClient, token: Token
+        self,
+        target: ArgoTarget,
+        *,
+        control: Requester,
+        streams: HttpClient,
+        token: Token,
+        on_answer: OnAnswer = lambda *_: None,
+        on_heard: Callable[[], object] = lambda: None,
     ) -> None:
+        """Args: *on_heard* is told of each chunk of a watch, be it a keep-alive."""
         self._target = target
+        self._on_answer = on_answer
+        self._on_heard = on_heard
         self._control = control
         self._streams = streams
         self._token = token
@@ -227,12 +242,15 @@ class ArgoEngine:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        headers, began = authorization(self._token), monotonic()
         try:
             response = await self._control.request(
-                method, path, params=query, json=body, headers=authorization(self._token)
+                method, path, params=query, json=body, headers=headers
             )
         except HttpError as error:
+            self._on_answer(call, method, None, monotonic() - began)
             raise unreachable(error) from error
+        self._on_answer(call, method, response.status_code, monotonic() - began)
         return json_of(call, response)
 
     # --- streams -----------------------------------------------------------------------------
@@ -292,10 +310,20 @@ class ArgoEngine:
         """Decoded frames, as many as each chunk completes."""
         headers = {**_EVENT_STREAM, **authorization(self._token)}
         timeout = stream_timeout(read=self._target.silence)
+        on_chunk = self._on_heard if call == "watch" else _ignored
+        answered = False
         try:
             async with self._streams.stream(
                 "GET", path, params=query, headers=headers, timeout=timeout
             ) as response:
-                yield frames_of(call, response)
+                answered = True
+                self._on_answer(call, "GET", response.status_code, None)
+                yield frames_of(call, response, on_chunk=on_chunk)
         except HttpError as error:
+            if not answered:
+                self._on_answer(call, "GET", None, None)
             raise unreachable(error) from error
+
+
+def _ignored() -> None:
+    """What nobody needs to be told."""

@@ -7,7 +7,7 @@ address is asked for what.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -25,8 +25,10 @@ from bridge.domain.frames import LineSplitter, data_of
 _MAX_BODY = 64 * 1024
 
 
-async def frames_of(call: Call, response: HttpResponse) -> AsyncIterator[list[dict[str, Any]]]:
-    """The frames of a stream, as many at a time as a chunk completes.
+async def frames_of(
+    call: Call, response: HttpResponse, *, on_chunk: Callable[[], object] = lambda: None
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The frames of a stream, as many at a time as a chunk completes; *on_chunk* is told of each.
 
     Raises:
         EngineError: The answer is a refusal, or an error frame.
@@ -37,6 +39,7 @@ async def frames_of(call: Call, response: HttpResponse) -> AsyncIterator[list[di
             raise _refused(call, response, await response.aread())
         lines = LineSplitter()
         async for chunk in response.aiter_bytes():
+            on_chunk()
             batch, failed = _decode(call, lines.feed(chunk))
             if batch:
                 yield batch

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
+from time import monotonic
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
@@ -68,6 +69,8 @@ class SqlStore(ABC):
         self._looking = False
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
         self._sessions: dict[str, Session] = {}
+        self.on_done: Callable[[str, float], object] = lambda *_: None
+        """Called with what was done (read, append, accept or write) and its seconds."""
 
     @property
     def replica(self) -> str:
@@ -120,13 +123,14 @@ class SqlStore(ABC):
     ) -> Acceptance:
         """See RunStore."""
         work = partial(sql_runs.accept, new, first, tuple(audit), self._replica)
-        return await self._write(work)
+        return await self._write(work, operation="accept")
 
     def append(
         self, run_id: str, entry: Entry, *, fence: int | None, now: datetime
     ) -> asyncio.Future[Appended | None]:
         """See RunStore."""
-        return self._write(partial(sql_runs.append, run_id, entry, fence, now))
+        work = partial(sql_runs.append, run_id, entry, fence, now)
+        return self._write(work, operation="append")
 
     async def command(self, command: Command, *, entry: Entry, now: datetime) -> Commanded:
         """See RunStore."""
@@ -275,10 +279,15 @@ class SqlStore(ABC):
 
     # --- plumbing ----------------------------------------------------------------------------
 
-    def _write(self, work: Callable[[Session], T]) -> asyncio.Future[T]:
+    def _write(
+        self, work: Callable[[Session], T], *, operation: str = "write"
+    ) -> asyncio.Future[T]:
         if self._writer is None:
             raise StoreUnavailable("The run store is not open.")
-        return self._writer.put(work)
+        began = monotonic()
+        written = self._writer.put(work)
+        written.add_done_callback(lambda _: self.on_done(operation, monotonic() - began))
+        return written
 
     async def _row(self, sql: str, *values: Any) -> Row | None:
         rows = await self._rows(sql, *values)
@@ -290,7 +299,12 @@ class SqlStore(ABC):
         return await self._read(lambda session: session.rows(sql, *values))
 
     async def _read(self, work: Callable[[Session], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._look, work)
+        began = monotonic()
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._readers, self._look, work)
+        finally:
+            self.on_done("read", monotonic() - began)
 
     def _look(self, work: Callable[[Session], T]) -> T:
         """Read in one of the reader threads; a connection may have broken while it was idle."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.errors import (
@@ -34,6 +35,8 @@ from bridge.services.tracking import Item, Lines, ReadOut, Tracked
 _log = logging.getLogger(__name__)
 
 _OLD_PICTURE_SECONDS = 1.0
+Restart = Literal["rotated", "resync", "expired", "unavailable", "crashed"]
+"""Why a watch is begun again."""
 
 
 class Follower:
@@ -69,6 +72,7 @@ class Follower:
         self.on_nodes: Callable[[str, Snapshot, Iterable[Node]], object] = lambda *_: None
         self.on_gate: Callable[[str, Gate, Snapshot], object] = lambda *_: None
         self.on_stranger: Callable[[Snapshot], object] = lambda _snapshot: None
+        self.on_restart: Callable[[Restart], object] = lambda _reason: None
 
     def __len__(self) -> int:
         return len(self._tracked)
@@ -139,15 +143,19 @@ class Follower:
                 self.connected = True
                 backoff.reset()
                 await self._watch(listing.resource_version)
+                self.on_restart("resync")
             except WatchExpired:
+                self.on_restart("expired")
                 _log.info("watch position expired, listing again")
                 await backoff.wait()  # a listing can be as old as the position it replaces
             except BridgeError as error:
                 self.connected = False
+                self.on_restart("unavailable")
                 _log.warning("cannot follow", extra={"reason": error.detail, "code": error.code})
                 await backoff.wait(at_least=error.retry_after or 0)
             except Exception:  # noqa: BLE001 - no answer of Argo may leave every run behind
                 self.connected = False
+                self.on_restart("crashed")
                 _log.exception("cannot follow")
                 await backoff.wait()
 
@@ -173,6 +181,7 @@ class Follower:
                     self._seen(event)
                     if self._clock.monotonic() >= deadline:
                         return
+            self.on_restart("rotated")
             if version == before:
                 await self._clock.sleep(self._chance.jitter(0.2))
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 from bridge.domain.entities import ENTITY_RUN_ANNOTATION, EntityDocument, EntityRef
 from bridge.domain.errors import (
@@ -30,6 +31,8 @@ from bridge.services.journal import Journal
 _log = logging.getLogger(__name__)
 
 _Shown = Mapping[str, object] | None
+Outcome = Literal["registered", "retried", "rejected"]
+"""Of one attempt: done, not now, or not before somebody configures something."""
 
 
 class Registrar:
@@ -60,9 +63,22 @@ class Registrar:
         self._base_entities = base_entities
         self._visible_within = visible_within
         self._base_registered = False
+        self._under_way = 0
+        self.on_outcome: Callable[[Outcome], object] = lambda _outcome: None
+
+    def __len__(self) -> int:
+        """How many runs wait for the catalog."""
+        return self._under_way
 
     async def register(self, run_id: str) -> None:
         """Bring a run from *registering* to its end, however long the catalog is away."""
+        self._under_way += 1
+        try:
+            await self._until_registered(run_id)
+        finally:
+            self._under_way -= 1
+
+    async def _until_registered(self, run_id: str) -> None:
         backoff = Backoff(clock=self._clock, chance=self._chance, first=1.0, longest=30.0)
         told = ""
         while True:
@@ -80,8 +96,10 @@ class Registrar:
             if not run.finished:
                 await self._attempt(run)
         except EntityConflict as error:
+            self.on_outcome("rejected")
             await self._journal.end(run, status=RunStatus.FAILED, error=RunError.of(error))
         except (CatalogUnavailable, CatalogRejected) as error:
+            self.on_outcome("rejected" if isinstance(error, CatalogRejected) else "retried")
             if error.detail != told:
                 again = f"{error.detail}; registration is tried again"
                 run = await self._store.run(run_id)
@@ -111,6 +129,7 @@ class Registrar:
         await self._announce(run, line, Entry(keeps=entity))
         if self._catalog is not None:
             await self._show(self._catalog, run, entity)
+            self.on_outcome("registered")
         registered = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(registered, status=RunStatus.SUCCEEDED)
 
@@ -157,6 +176,7 @@ class Registrar:
             await self._catalog.unregister(entity)
             problem = f"The catalog still shows {entity.ref}"
             await self._until(self._catalog, entity.ref, lambda shown: shown is None, problem)
+            self.on_outcome("registered")
         await self._journal.say(run.id, f"✓ {entity.ref} has left the catalog")
         removed = replace(run, entity_ref=str(entity.ref))
         await self._journal.end(removed, status=RunStatus.SUCCEEDED)

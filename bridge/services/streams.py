@@ -40,6 +40,7 @@ class Subscription:
         "slot",
         "stale",
         "taken_at",
+        "told_at",
     )
 
     def __init__(self, run_id: str, *, after: int, caller: str) -> None:
@@ -51,6 +52,8 @@ class Subscription:
         self.slot = 0
         self.stale = False
         self.taken_at: float | None = None
+        self.told_at: float | None = None
+        """When it was told what it takes next, if that is measured."""
         self.on_stall: Callable[[], object] = self.close
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -59,6 +62,11 @@ class Subscription:
     def closed(self) -> bool:
         """Whether nothing more will come."""
         return self._closed
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is there for what comes, not held up by its client."""
+        return self._waiter is not None
 
     def push(self, frames: Iterable[_Frame], *, capacity: int) -> None:
         """Queue frames for the reader; beyond *capacity* it is cut and may come again."""
@@ -121,6 +129,8 @@ class Streams:
         self._slots: list[set[Subscription]] = [set() for _ in range(_SLOTS)]
         self._slot = 0
         self._closed = False
+        self.on_delivered: Callable[[float], object] = lambda _seconds: None
+        """Called with how long a reader waited for what was published: one of each commit."""
 
     def __len__(self) -> int:
         return self._count
@@ -130,9 +140,13 @@ class Streams:
         readers = self._open.get(run.id)
         if not readers:
             return
+        now = self._clock.monotonic()
         frames = [(event.seq, encode_event(event), event.is_last) for event in events]
         for reader in tuple(readers):
             reader.push(frames, capacity=self._capacity)
+        # The one that is woken last stands for all: measuring each would cost as much as telling.
+        if reader.waits and reader.told_at is None:
+            reader.told_at = now
 
     def positions(self) -> dict[str, int]:
         """How far the reader that is furthest behind has come, for each run that is read."""
@@ -201,6 +215,9 @@ class Streams:
             if chunk is None and not reader.caught_up:
                 chunk = await self._past(reader)
         reader.taken_at = self._clock.monotonic()
+        if reader.told_at is not None:
+            self.on_delivered(reader.taken_at - reader.told_at)
+            reader.told_at = None
         return chunk
 
     async def _past(self, reader: Subscription) -> bytes | None:

@@ -9,7 +9,7 @@ what Argo speaks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -79,6 +79,7 @@ class Submitter:
         self._slots = asyncio.Semaphore(at_once)
         self._kept = kept
         self._under_way = under_way
+        self.on_locked: Callable[[Run], object] = lambda _run: None
 
     async def submit(self, run: Run) -> None:
         """Bring *run* to its workflow, or to its end; waits for as long as Argo is away."""
@@ -156,7 +157,10 @@ class Submitter:
         backoff = Backoff(clock=self._clock, chance=self._chance, first=0.5, longest=5.0)
         told = ""
         while run.lock is not None and not run.holds_lock:
-            if run.cancelling or (before := await self._journal.take_lock(run.id)) is None:
+            if run.cancelling:
+                break
+            if (before := await self._journal.take_lock(run.id)) is None:
+                self.on_locked(run)
                 break
             if before.id != told:
                 told = before.id

@@ -37,6 +37,7 @@ from bridge.web.commands import CommandsApi
 from bridge.web.events import EventsEndpoint
 from bridge.web.health import HealthApi
 from bridge.web.limits import BoundCallers, BoundUnverified
+from bridge.web.metrics import MeasureRequests, Measuring, MetricsApi
 from bridge.web.openapi import OpenApi
 from bridge.web.platform import NamespaceRequestsApi, NamespacesApi
 from bridge.web.readers import ReadersApi
@@ -84,6 +85,7 @@ class Parts:
     max_body: BodyLimits
     redactor: Callable[[], Redactor]
     guard: Guard
+    measuring: Measuring
 
 
 def routes(parts: Parts) -> list[Route]:
@@ -147,6 +149,7 @@ def routes(parts: Parts) -> list[Route]:
         Route("/catalog/{kind}/{file}", catalog.one),
         Route("/healthz", health.alive),
         Route("/readyz", health.ready),
+        Route("/metrics", MetricsApi(parts.measuring).show),
         Route("/openapi.json", OpenApi(server=parts.server_url).show),
     ]
 
@@ -162,9 +165,10 @@ def _unless_draining(draining: Callable[[], bool], handler: Handler) -> Handler:
     return answer
 
 
-def _middleware(parts: Parts) -> Iterator[Middleware]:
+def _middleware(parts: Parts, table: list[Route]) -> Iterator[Middleware]:
     """What every request passes, the outermost first; none may hold back a stream."""
     guard = parts.guard
+    yield Middleware(MeasureRequests, routes=table, on_answer=parts.measuring.on_answer)
     yield Middleware(RequestIds)
     yield Middleware(SecureAnswers, https=guard.https)
     if guard.own_machine_only:
@@ -183,9 +187,10 @@ def _middleware(parts: Parts) -> Iterator[Middleware]:
 
 def create_app(parts: Parts, *, lifespan: Lifespan) -> Starlette:
     """The ASGI application."""
+    table = routes(parts)
     app = Starlette(
-        routes=routes(parts),
-        middleware=list(_middleware(parts)),
+        routes=table,
+        middleware=list(_middleware(parts, table)),
         exception_handlers={
             BridgeError: on_bridge_error,
             HTTPException: on_http_exception,

@@ -28,7 +28,7 @@ from bridge.web.verifiers.webhooks import Webhooks
 DEMO_CALLER = Caller("demo", "user:default/guest", roles=frozenset({PLATFORM_ADMIN}))
 PLATFORM_ROUTES = frozenset({"/api/v1/namespaces"})
 WEBHOOK_ROUTES = frozenset({"/v1/runs", "/api/platform/namespaces/request"})
-OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/openapi.json"})
+OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 OPEN_PREFIX = "/catalog/"
 
 

@@ -16,8 +16,9 @@ from bridge.domain.errors import Overloaded, RateLimited
 from bridge.services.rates import Rates
 from bridge.web.answers import problem
 
-ALWAYS = frozenset({"/healthz", "/readyz"})
-"""Answered however busy the bridge is: a probe that fails would end it, and all that it serves."""
+ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered however busy the bridge is: a probe that fails would end it, and all that it serves, and
+who looks after it has to see how busy it is."""
 
 _KNOWN = "caller_known"
 

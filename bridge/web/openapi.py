@@ -190,6 +190,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get", "/readyz", "Send requests", {200: (m.HealthView,), 503: (m.HealthView,)}, open=True
     ),
+    Operation(
+        "get",
+        "/metrics",
+        "All metrics; with BRIDGE_METRICS_TOKEN for its bearer only",
+        {200: ()},
+        (401,),
+        media_type="text/plain",
+        open=True,
+    ),
     Operation("get", "/openapi.json", "This document", {200: ()}, open=True),
 )
 

@@ -80,6 +80,7 @@ async def test_every_route_is_open_on_purpose_or_needs_a_token():
     assert {path for _, path in requests if is_open(path)} == {
         "/healthz",
         "/readyz",
+        "/metrics",
         "/openapi.json",
         "/catalog/all.yaml",
         "/catalog/resource/local.yaml",

@@ -76,6 +76,7 @@ EXPECTED: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/catalog/{kind}/{file}"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): OPEN,
     ("GET", "/openapi.json"): OPEN,
 }
 """By route, in the order of the callers above. HEAD is answered as GET is."""
