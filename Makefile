@@ -169,7 +169,7 @@ audit: .venv/.dev $(AUDIT)/tools/.installed ## known vulnerabilities, and Cyclon
 
 lock: ## compile requirements/*.txt again, without addresses
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
-	@for set in runtime demo dev audit; do .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@for set in runtime tracing demo dev audit; do .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	  requirements/$$set.in -o requirements/$$set.txt; done
 	@rm -rf .venv-lock
