@@ -62,7 +62,9 @@ class ControlPlane:
 
     def kubeconfig(self, name: str, token: str, *, namespace: str = "default") -> Path:
         """Write a kubeconfig that shows this bearer token."""
-        return _kubeconfig(self.folder, self.url, self.certificate, name, token, namespace)
+        path = self.folder / f"{name}.kubeconfig"
+        _write_kubeconfig(path, self.url, self.certificate, token=token, namespace=namespace)
+        return path
 
 
 @contextmanager
@@ -84,7 +86,8 @@ def control_plane() -> Iterator[ControlPlane]:
         )
         url = f"https://127.0.0.1:{port}"
         version = _ready(server, url, certificate, folder / "kube-apiserver.log")
-        admin = _kubeconfig(folder, url, certificate, "admin", _ADMIN_TOKEN, "default")
+        admin = folder / "admin.kubeconfig"
+        _write_kubeconfig(admin, url, certificate, token=_ADMIN_TOKEN)
         stack.enter_context(
             _running("kube-controller-manager", _controllers(folder, admin), folder)
         )
@@ -140,7 +143,9 @@ def _controllers(folder: Path, kubeconfig: Path) -> list[str]:
 
 
 @contextmanager
-def _running(name: str, arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    name: str, arguments: Sequence[str], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program, whose output goes into a file of its name; it dies with its parent."""
     prefix = ["setpriv", "--pdeathsig", "KILL", "--"]
     with (folder / f"{name}.log").open("wb") as log:
@@ -202,25 +207,20 @@ def _write_keys(private: Path, public: Path) -> None:
     )
 
 
-def _kubeconfig(
-    folder: Path, url: str, certificate: Path, name: str, token: str, namespace: str
-) -> Path:
-    path = folder / f"{name}.kubeconfig"
+def _write_kubeconfig(
+    path: Path, url: str, certificate: Path, *, token: str, namespace: str = "default"
+) -> None:
     cluster = {"server": url, "certificate-authority": str(certificate)}
-    context = {"cluster": "tests", "user": name, "namespace": namespace}
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "tests", "cluster": cluster}],
-                "users": [{"name": name, "user": {"token": token}}],
-                "contexts": [{"name": "tests", "context": context}],
-                "current-context": "tests",
-            }
-        )
-    )
-    return path
+    context = {"cluster": "tests", "user": "bearer", "namespace": namespace}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "tests", "cluster": cluster}],
+        "users": [{"name": "bearer", "user": {"token": token}}],
+        "contexts": [{"name": "tests", "context": context}],
+        "current-context": "tests",
+    }
+    path.write_text(yaml.safe_dump(content))
 
 
 def _free_ports(count: int) -> list[int]:

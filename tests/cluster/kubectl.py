@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.programs import program
+from tests.cluster.programs import program, search_path
 
 Document = dict[str, Any]
 _SECONDS = 90.0
@@ -52,7 +52,7 @@ class Kubectl:
             text=True,
             check=False,
             timeout=_SECONDS,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            env={**os.environ, "PATH": search_path(), "KUBECONFIG": str(self.kubeconfig)},
         )
         if done.returncode not in ok:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
@@ -68,8 +68,12 @@ class Kubectl:
         return found
 
     def apply(self, documents: Sequence[Document], *flags: str) -> str:
-        """Apply objects; returns one line for each of them."""
-        return self.text("apply", *flags, "-f", "-", stdin=yaml.safe_dump_all(documents))
+        """Apply objects; returns what it says on stderr, which is warnings."""
+        return self.attempt("apply", *flags, "-f", "-", stdin=yaml.safe_dump_all(documents))[2]
+
+    def create(self, document: Document, *flags: str) -> None:
+        """Create an object."""
+        self.text("create", *flags, "-f", "-", stdin=yaml.safe_dump(document))
 
     def names(self, kind: str, namespace: str, *flags: str) -> set[str]:
         """The names of the objects of a kind in a namespace."""

@@ -1,0 +1,117 @@
+"""What kustomize makes of the folders under `deploy/`.
+
+Builds a copy in which resources of other places (`https://…`) are left out, because tests have
+no network; `Built.elsewhere` names them. Knows kubectl and the shape of a kustomization, nothing
+of what the manifests are for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.programs import program
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+Document = dict[str, Any]
+
+_FILE = "kustomization.yaml"
+_REFERENCED = ("deploy", "backstage-actions/actions")
+_LISTS = ("resources", "components", "crds")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One kustomization, built.
+
+    Attributes:
+        name: its folder, from that of the project.
+        documents: the objects.
+        elsewhere: the resources that were left out, as written.
+    """
+
+    name: str
+    documents: tuple[Document, ...]
+    elsewhere: tuple[str, ...]
+
+    def of_kind(self, *kinds: str) -> Iterator[Document]:
+        """The objects of these kinds."""
+        return (each for each in self.documents if each["kind"] in kinds)
+
+    def named(self, kind: str, name: str) -> Document:
+        """The one object of this name."""
+        (found,) = [each for each in self.of_kind(kind) if each["metadata"]["name"] == name]
+        return found
+
+
+def kustomizations() -> list[str]:
+    """The folders under `deploy/` that can be built; components are not built by themselves."""
+    found = [(path, _read(path)) for path in sorted(DEPLOY.rglob(_FILE))]
+    return [
+        str(path.parent.relative_to(ROOT))
+        for path, content in found
+        if content.get("kind", "Kustomization") == "Kustomization"
+    ]
+
+
+def copied(folder: Path) -> Path:
+    """Copy what kustomizations refer to, without resources of other places; returns the copy."""
+    for name in _REFERENCED:
+        shutil.copytree(ROOT / name, folder / name)
+    for path in folder.rglob(_FILE):
+        content = _read(path)
+        for key in _LISTS:
+            if _elsewhere(content.get(key, ())):
+                content[key] = [each for each in content[key] if not _elsewhere([each])]
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def build(copy: Path, name: str) -> Built:
+    """Build one kustomization.
+
+    Raises:
+        AssertionError: kustomize refuses it; with what it says.
+    """
+    done = subprocess.run(
+        [program("kubectl"), "kustomize", str(copy / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{name}: {done.stderr}"
+    documents = tuple(each for each in yaml.safe_load_all(done.stdout) if each)
+    return Built(name, documents, tuple(sorted(set(_left_out(ROOT / name)))))
+
+
+def build_all(folder: Path) -> dict[str, Built]:
+    """Build every kustomization in an empty folder; by the name of its own folder."""
+    copy = copied(folder)
+    return {name: build(copy, name) for name in kustomizations()}
+
+
+def _left_out(folder: Path) -> Iterator[str]:
+    """The resources of other places that a kustomization names, itself or by another one."""
+    content = _read(folder / _FILE)
+    for key in _LISTS:
+        yield from _elsewhere(content.get(key, ()))
+        for each in content.get(key, ()):
+            if (folder / each / _FILE).is_file():
+                yield from _left_out((folder / each).resolve())
+
+
+def _elsewhere(resources: Sequence[str]) -> list[str]:
+    return [each for each in resources if "://" in each or each.startswith("github.com/")]
+
+
+def _read(path: Path) -> Document:
+    found: Document = yaml.safe_load(path.read_text())
+    return found
