@@ -192,11 +192,12 @@ class Metrics:
         """Everything in Prometheus' text format; may be called in a thread."""
         return generate_latest(_Shown(self.registry))
 
-    def described(self) -> Iterator[tuple[str, str, str]]:
-        """Name, type and description of every metric, those of the process too."""
+    def described(self) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+        """Name, type, labels and description of every metric, those of the process too."""
         for metric in self.registry.collect():
-            total = "_total" if metric.type == "counter" else ""
-            yield f"{metric.name}{total}", metric.type, metric.documentation
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            shown = next((tuple(sample.labels) for sample in metric.samples), ())
+            yield name, metric.type, self.labels.get(name, shown), metric.documentation
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         self.labels[name] = labels

@@ -169,14 +169,11 @@ def either(clause: Clause) -> str:
 def metrics() -> str:
     """All metrics: the bridge's own, then those of the process."""
     every = Metrics()
-    described = {name: (kind, what) for name, kind, what in every.described()}
-    own = [name for name in described if name in every.labels]
-    others = sorted(name for name in described if name not in every.labels)
-    rows = []
-    for name in own + others:
-        kind, what = described[name]
-        labels = ", ".join(f"`{label}`" for label in every.labels.get(name, ()))
-        rows.append((f"`{name}`", kind, labels, what))
+    own, others = [], []
+    for name, kind, labels, what in every.described():
+        row = (f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), what)
+        (own if name in every.labels else others).append(row)
+    rows = [*own, *sorted(others)]
     return table(("metric", "type", "labels", "what"), rows)
 
 
