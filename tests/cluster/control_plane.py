@@ -77,7 +77,7 @@ def control_plane() -> Iterator[ControlPlane]:
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-")))
-        etcd, peers, port = _free_ports(3)
+        etcd, peers, port = free_ports(3)
         store = f"http://127.0.0.1:{etcd}"
         stack.enter_context(_running("etcd", _etcd(folder, store, peers), folder))
         certificate = folder / "tls" / "apiserver.crt"
@@ -135,7 +135,7 @@ def _controllers(folder: Path, kubeconfig: Path) -> list[str]:
         f"--controllers={','.join(_CONTROLLERS)}",
         f"--service-account-private-key-file={folder / 'accounts.key'}",
         f"--cert-dir={folder / 'controllers'}",
-        f"--secure-port={_free_ports(1)[0]}",
+        f"--secure-port={free_ports(1)[0]}",
         "--bind-address=127.0.0.1",
         "--leader-elect=false",
         "--feature-gates=WatchListClient=false",
@@ -223,7 +223,7 @@ def _write_kubeconfig(
     path.write_text(yaml.safe_dump(content))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago: these programs do not say which one they chose."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -79,3 +79,19 @@ class Kubectl:
         """The names of the objects of a kind in a namespace."""
         found = self.text("get", kind, "-n", namespace, "-o", "name", *flags)
         return {line.partition("/")[2] for line in found.split()}
+
+    def can(self, verb: str, resource: str, namespace: str, *flags: str) -> bool:
+        """Whether the subject may do that there; `*` is the whole cluster."""
+        place = ["-A"] if namespace == "*" else ["-n", namespace]
+        code, said, _ = self.attempt(
+            "auth", "can-i", verb, *_split(resource), *place, *flags, ok=(0, 1)
+        )
+        answer = said.split()[0]
+        assert (answer, code) in {("yes", 0), ("no", 1)}, said
+        return answer == "yes"
+
+
+def _split(resource: str) -> list[str]:
+    """`pods/log` as kubectl wants it: a slash would mean the name of an object."""
+    kind, slash, below = resource.partition("/")
+    return [kind, f"--subresource={below}"] if slash else [kind]
