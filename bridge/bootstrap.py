@@ -46,11 +46,13 @@ from bridge.services.replicas import Replicas
 from bridge.services.retention import Retention
 from bridge.services.runs import Runs
 from bridge.services.secret_inputs import SecretInputs
+from bridge.services.spans import RunSpans
 from bridge.services.streams import Streams
 from bridge.services.submission import Submitter
 from bridge.services.tasks import Tasks
 from bridge.settings import Settings
 from bridge.telemetry import RunLog
+from bridge.tracing import Untraced
 from bridge.web.app import Parts, create_app
 from bridge.web.metrics import Measuring
 
@@ -91,6 +93,8 @@ class Bridge:
         self.journal.subscribe(RunLog())
         self._meter = RunMeter(adapters.metrics, clock=clock)
         self.journal.subscribe(self._meter)
+        if adapters.tracer is not None:
+            self.journal.subscribe(RunSpans(adapters.tracer))
         vault = vault_of(settings)
         secret_inputs = SecretInputs(store=store, redaction=self.redaction, vault=vault)
         self._secrets = secret_inputs
@@ -368,6 +372,7 @@ class Bridge:
             max_body=settings.body_limits,
             redactor=self.redaction.redactor,
             guard=guard_of(settings),
+            tracer=adapters.tracer or Untraced(),
             measuring=Measuring(
                 text=self._measured.text,
                 on_answer=adapters.metrics.http_answered,

@@ -6,6 +6,7 @@ know the services.
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -27,8 +28,9 @@ from bridge.adapters.sqlite import SqliteStore
 from bridge.domain.runs import INSTANCE_LABEL
 from bridge.identity import Issuers, open_issuers
 from bridge.metrics import Metrics
-from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, WorkflowEngine
+from bridge.ports import Catalog, Chance, Clock, KeySource, RunStore, Tracer, WorkflowEngine
 from bridge.settings import Settings
+from bridge.tracing import open_tracer
 
 CONTROL_CONNECTIONS = 12
 CATALOG_SECONDS = 15.0
@@ -47,6 +49,7 @@ class Adapters:
     chance: Chance
     metrics: Metrics
     issuers: Issuers = ()
+    tracer: Tracer | None = None
 
 
 class Given(TypedDict, total=False):
@@ -57,6 +60,7 @@ class Given(TypedDict, total=False):
     catalog: Catalog | None
     clock: Clock
     chance: Chance
+    tracer: Tracer
 
 
 @asynccontextmanager
@@ -97,6 +101,7 @@ async def open_adapters(settings: Settings, **given: Unpack[Given]) -> AsyncIter
             chance=given.get("chance") or SystemChance(),
             issuers=await open_issuers(settings, stack, clock=clock),
             metrics=metrics,
+            tracer=given.get("tracer") or await stack.enter_async_context(open_tracer(os.environ)),
         )
 
 

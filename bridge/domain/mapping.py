@@ -18,6 +18,7 @@ from bridge.domain.errors import FieldError, InputInvalid
 from bridge.domain.inputs import forbidden_text
 from bridge.domain.references import Roots, render_document, render_template
 from bridge.domain.runs import ACTION_LABEL, INSTANCE_LABEL, RUN_LABEL, Run
+from bridge.domain.traces import TRACE_ANNOTATION
 
 NO_USER = "unknown"
 
@@ -171,6 +172,7 @@ def workflow_of(
         "bridge/requested-by": run.user or NO_USER,
         "bridge/task": run.context.task_id,
         "bridge/template": run.context.template,
+        TRACE_ANNOTATION: run.context.traceparent,
         "workflows.argoproj.io/title": f"{definition.metadata.title} ({run.id})",
     }
     return {

@@ -79,6 +79,8 @@ class RunContext:
     template: str | None = None
     attempt: str | None = None
     """Which pressing of *Create* or *Retry* asks; opaque."""
+    traceparent: str | None = None
+    """The span that asked, as :func:`bridge.domain.traces.traceparent` gives it."""
 
 
 @dataclass(frozen=True, slots=True)

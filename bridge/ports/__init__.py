@@ -17,6 +17,7 @@ from bridge.ports.store import (
     RunStore,
     Subscriber,
 )
+from bridge.ports.tracing import Tracer
 
 __all__ = [
     "Appended",
@@ -33,6 +34,7 @@ __all__ = [
     "RunStore",
     "Sealed",
     "Subscriber",
+    "Tracer",
     "Vault",
     "WatchEvent",
     "WorkflowEngine",

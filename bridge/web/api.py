@@ -15,7 +15,8 @@ from bridge.domain.commands import Command
 from bridge.domain.errors import RequestInvalid
 from bridge.domain.json_text import BodyLimits
 from bridge.domain.runs import Run, RunContext, RunStatus
-from bridge.ports import RunFilter
+from bridge.domain.traces import traceparent
+from bridge.ports import RunFilter, Tracer
 from bridge.services.actions import Actions
 from bridge.services.runs import Request, Runs
 from bridge.web.addresses import run_address
@@ -55,14 +56,21 @@ class RunsApi:
         commands_of: CommandsOf,
         url_of: UrlOf,
         max_body: BodyLimits,
+        tracer: Tracer,
     ) -> None:
+        self._tracer = tracer
         self._runs = runs
         self._commands_of = commands_of
         self._url_of = url_of
         self._max_body = max_body
 
     async def create(self, request: HttpRequest) -> Response:
-        """Accept a run, replay one, or preview one."""
+        """Accept a run, replay one, or preview one; goes on in the caller's trace."""
+        parent = traceparent(request.headers.get("traceparent"))
+        with self._tracer.request("POST /v1/runs", parent=parent) as trace:
+            return await self._create(request, trace=trace)
+
+    async def _create(self, request: HttpRequest, *, trace: str | None) -> Response:
         body = await read_body(request, RunRequest, limit=self._max_body)
         caller: Caller = request.state.caller
         asked = Request(
@@ -75,6 +83,7 @@ class RunsApi:
                 body.context.step_id,
                 body.context.template,
                 body.context.attempt,
+                trace,
             ),
         )
         if body.context.dry_run:

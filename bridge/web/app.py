@@ -20,7 +20,7 @@ from starlette.routing import Route
 from bridge.domain.errors import BridgeError, Draining
 from bridge.domain.json_text import BodyLimits
 from bridge.domain.redaction import Redactor
-from bridge.ports import Clock, RunStore
+from bridge.ports import Clock, RunStore, Tracer
 from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.control import Control
@@ -85,6 +85,7 @@ class Parts:
     max_body: BodyLimits
     redactor: Callable[[], Redactor]
     guard: Guard
+    tracer: Tracer
     measuring: Measuring
 
 
@@ -96,6 +97,7 @@ def routes(parts: Parts) -> list[Route]:
         commands_of=parts.store.commands,
         url_of=parts.url_of,
         max_body=parts.max_body,
+        tracer=parts.tracer,
     )
     commands = CommandsApi(
         control=parts.control,
