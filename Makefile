@@ -107,7 +107,7 @@ demo-stop: ## stop what `make demo` left running
 
 image: .venv/.demo ## the bridge's image without Docker: its root file system, an archive of it, and their sizes
 	@sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); mkdir -p $(IMAGE); \
-	  $$sudo .venv/bin/python deploy/image/build.py $(IMAGE)/root --archive $(IMAGE)/root.tar.gz
+	  $$sudo .venv/bin/python deploy/image/image_build.py $(IMAGE)/root --archive $(IMAGE)/root.tar.gz
 
 image-demo: image $(EXAMPLE)/packages/app/dist/.built ## the demo with the bridge in that image: uid 1001, read-only; EXIT=1 ends with a verdict
 	@sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \

@@ -25,7 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ACTIONS = ROOT / "backstage-actions" / "actions"
-RUN_IMAGE = ROOT / "deploy" / "image" / "run.py"
+RUN_IMAGE = ROOT / "deploy" / "image" / "image_run.py"
 STOP_SECONDS = 10.0
 CALL_SECONDS = 15.0
 SILENCE_SECONDS = 120.0

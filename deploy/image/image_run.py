@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import recipe as dockerfile
+import image_recipe as dockerfile
 
 DATA = "/var/lib/bridge"
 DEVICES = ("null", "zero", "random", "urandom")
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help=f"folder that is {DATA}")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("root", type=Path, help="root file system, from build.py")
+    parser.add_argument("root", type=Path, help="root file system, from image_build.py")
     parser.add_argument("command", nargs="*", help="in place of the image's own CMD")
     options = parser.parse_args()
     recipe = dockerfile.Recipe.read()

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import recipe as dockerfile
+import image_recipe as dockerfile
 
 PLACE = "/image"
 MOST_BYTES = 150_000_000
