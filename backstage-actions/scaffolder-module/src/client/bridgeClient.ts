@@ -8,6 +8,7 @@ import type { TokenSource } from '../session';
 import type { Settings } from '../settings';
 import { contentType, discard, readJson, send, unreachable } from './http';
 import { readEvents, Watchdog } from './sse';
+import { traceHeaders } from './trace';
 import {
   isObject,
   parseEvent,
@@ -75,7 +76,10 @@ export class BridgeClient {
   /** Accepts or replays: the same key and input give the same run, or after its failure a new attempt. */
   async submit(request: RunRequest, idempotencyKey: string): Promise<Run> {
     const response = await this.#request('POST', '/v1/runs', {
-      headers: { 'idempotency-key': idempotencyKey },
+      headers: {
+        'idempotency-key': idempotencyKey,
+        ...(await traceHeaders()),
+      },
       body: request,
     });
     return parseRun(await readJson(response), this.settings.baseUrl);
