@@ -2,6 +2,7 @@
 # Puts the bridge and its action definitions into the image in the folder ROOT, compiles all Python
 # there (the root file system is read-only later), and sees that the image's own Python runs it.
 set -eu
+umask 022
 root=$1
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)

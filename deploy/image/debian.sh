@@ -3,6 +3,7 @@
 # and not installed (no shell is in there that could run their scripts), a user, a trust store.
 # Needs root on Debian 12; apt checks every package against the signed lists.
 set -eu
+umask 022
 root=$1
 here=$(cd "$(dirname "$0")" && pwd)
 

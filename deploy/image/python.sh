@@ -3,6 +3,7 @@
 # of requirements/runtime.txt, as wheels, so that nothing of theirs runs while the image is made.
 # Needs a Python 3.11 with pip as $PYTHON; the image itself has no pip.
 set -eu
+umask 022
 root=$1
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
