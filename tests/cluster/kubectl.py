@@ -81,7 +81,10 @@ class Kubectl:
         return {line.partition("/")[2] for line in found.split()}
 
     def can(self, verb: str, resource: str, namespace: str, *flags: str) -> bool:
-        """Whether the subject may do that there; `*` is the whole cluster."""
+        """Whether the subject may do that there; `*` is the whole cluster.
+
+        A resource is written `pods`, `pods/log` (a part of it) or `secrets:name` (one of them).
+        """
         place = ["-A"] if namespace == "*" else ["-n", namespace]
         code, said, _ = self.attempt(
             "auth", "can-i", verb, *_split(resource), *place, *flags, ok=(0, 1)
@@ -92,6 +95,6 @@ class Kubectl:
 
 
 def _split(resource: str) -> list[str]:
-    """`pods/log` as kubectl wants it: a slash would mean the name of an object."""
-    kind, slash, below = resource.partition("/")
-    return [kind, f"--subresource={below}"] if slash else [kind]
+    """A resource as kubectl wants it, for which a slash means the name of an object."""
+    kind, slash, part = resource.partition("/")
+    return [kind.replace(":", "/"), *([f"--subresource={part}"] if slash else [])]
