@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import click
 
 from bridge import __version__, localargo
-from bridge.adapters import postgres, sqlite
+from bridge.adapters import postgres, sqlite, sqlite_backup
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.bootstrap import open_bridge
 from bridge.demo import demo as run_demo
@@ -108,6 +108,44 @@ def doctor(*, shows_json: bool) -> None:
         findings = [failed("settings", error.message, mend=mend)]
     click.echo(as_json(findings) if shows_json else as_table(findings))
     sys.exit(1 if failing(findings) else 0)
+
+
+_FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@main.command()
+@_FILE
+def backup(file: Path) -> None:
+    """Copy the SQLite run store of the settings to FILE; the bridge may be running.
+
+    FILE is complete and checked, or not there. PostgreSQL has tools of its own: pg_dump.
+    """
+    size = _of_sqlite(sqlite_backup.back_up, file)
+    click.echo(f"✓ {file} ({size // 1024} KiB)")
+
+
+@main.command()
+@_FILE
+def restore(file: Path) -> None:
+    """Put FILE, a backup, in the place of the SQLite run store of the settings.
+
+    The bridge must not be running. What was written since the backup is gone; the page on operating
+    the bridge says what that means for runs. PostgreSQL has tools of its own: pg_restore.
+    """
+    _of_sqlite(sqlite_backup.restore, file)
+    click.echo(f"✓ restored from {file}")
+
+
+def _of_sqlite(act: Callable[[Path, Path], Any], file: Path) -> Any:
+    settings = read_settings(demo=True, host="127.0.0.1")
+    try:
+        if settings.postgres() is not None:
+            raise click.ClickException(
+                "The run store is PostgreSQL: use pg_dump --format=custom and pg_restore."
+            )
+        return act(settings.database, file)
+    except BridgeError as error:
+        raise click.ClickException(error.detail) from error
 
 
 @main.group()

@@ -53,7 +53,7 @@ class SqliteStore(SqlStore):
 
     def _open(self) -> sqlite3.Connection:
         with ExitStack() as on_error:
-            lock = on_error.enter_context(closing(_Lock(self._path)))
+            lock = on_error.enter_context(closing(FileLock(self._path)))
             connection = on_error.enter_context(closing(_open_for_writing(self._path)))
             on_error.pop_all()
         self._resources.callback(lock.close)
@@ -64,7 +64,7 @@ class SqliteStore(SqlStore):
             connection = _connect(self._path)
             connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
-            raise _cannot_open(self._path, error) from error
+            raise cannot_open(self._path, error) from error
         return SqliteSession(connection)
 
     def _pending(self) -> list[str]:
@@ -133,7 +133,7 @@ class SqliteSession(Session):
         return False
 
 
-class _Lock:
+class FileLock:
     """The right to use a file; the system takes it back however the process ends."""
 
     def __init__(self, path: Path) -> None:
@@ -142,7 +142,7 @@ class _Lock:
             lock.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise _cannot_open(path, error) from error
+            raise cannot_open(path, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -157,7 +157,8 @@ class _Lock:
         os.close(self._file)
 
 
-def _cannot_open(path: Path, error: Exception) -> StoreUnavailable:
+def cannot_open(path: Path, error: Exception) -> StoreUnavailable:
+    """What it means that a file cannot be used."""
     return StoreUnavailable(f"{path} cannot be opened as a run store: {error}")
 
 
@@ -176,7 +177,7 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA foreign_keys = ON")
             _apply(connection)
         except sqlite3.Error as error:
-            raise _cannot_open(path, error) from error
+            raise cannot_open(path, error) from error
         on_error.pop_all()
     return connection
 
@@ -190,7 +191,7 @@ def migrate(path: Path) -> list[str]:
     Raises:
         StoreUnavailable: As when it is opened.
     """
-    with closing(_Lock(path)):
+    with closing(FileLock(path)):
         pending = pending_migrations(path)
         _open_for_writing(path).close()
     return pending
@@ -209,7 +210,7 @@ def pending_migrations(path: Path) -> list[str]:
             connection.execute("PRAGMA query_only = ON")
             return [step.name for step in _missing(connection)]
     except (OSError, sqlite3.Error) as error:
-        raise _cannot_open(path, error) from error
+        raise cannot_open(path, error) from error
 
 
 def _missing(connection: sqlite3.Connection) -> list[Migration]:

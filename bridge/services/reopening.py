@@ -72,5 +72,8 @@ class Reopening:
             while run.superseded_by is not None:
                 run = await self._store.run(run.superseded_by)
         except RunUnknown:
+            if not snapshot.ended:  # runs are pruned after their workflows, not before
+                told = {"workflow": snapshot.name}
+                _log.warning("a workflow has no run here; it is left alone", extra=told)
             return None
         return run if run.workflow_name == snapshot.name else None
