@@ -162,7 +162,7 @@ injection: .venv/.dev ## hostile values through a form to Argo; ARGO= its addres
 	@INJECTION_ARGO_URL="$(ARGO)" .venv/bin/python -m pytest -q tests/injection
 
 deploy-check: .venv/.dev kube ## every manifest under deploy/ on a real API server, and the namespace workflow
-	@.venv/bin/python -m pytest -q tests/cluster tests/deploy/test_builds.py
+	@.venv/bin/python -m pytest -q tests/cluster tests/deploy/test_builds.py tests/deploy/test_network.py
 
 audit: .venv/.dev $(AUDIT)/tools/.installed ## known vulnerabilities, and CycloneDX bills of materials; STRICT=1 also fails on what cannot be looked up
 	@.venv/bin/python -m tests.supply --tools $(AUDIT)/tools/bin --out $(AUDIT) $(if $(STRICT),--strict)

@@ -1,8 +1,9 @@
 """What kustomize makes of the folders under `deploy/`.
 
 Builds a copy in which resources of other places (`https://…`) are left out, because tests have
-no network; `Built.elsewhere` names them. Knows kubectl and the shape of a kustomization, nothing
-of what the manifests are for.
+no network; `Built.elsewhere` names them. A component is built with each overlay that it may be
+added to, under a name such as `deploy/bridge/overlays/sqlite+key-vault`. Knows kubectl and the
+shape of a kustomization, nothing of what the manifests are for.
 """
 
 from __future__ import annotations
@@ -52,13 +53,28 @@ class Built:
 
 
 def kustomizations() -> list[str]:
-    """The folders under `deploy/` that can be built; components are not built by themselves."""
-    found = [(path, _read(path)) for path in sorted(DEPLOY.rglob(_FILE))]
-    return [
-        str(path.parent.relative_to(ROOT))
-        for path, content in found
-        if content.get("kind", "Kustomization") == "Kustomization"
-    ]
+    """The names of all that can be built, from folders of the project."""
+    return sorted([*_folders("Kustomization"), *_with_components()])
+
+
+def _folders(kind: str) -> list[str]:
+    paths = [path for path in DEPLOY.rglob(_FILE) if _read(path).get("kind") == kind]
+    return [str(path.parent.relative_to(ROOT)) for path in paths]
+
+
+def _with_components() -> dict[str, Document]:
+    """What an overlay and a component of the same area are together, by name."""
+    return {
+        f"{overlay}+{Path(component).name}": {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [f"../{Path(overlay).name}"],
+            "components": [f"../../components/{Path(component).name}"],
+        }
+        for component in _folders("Component")
+        for overlay in _folders("Kustomization")
+        if Path(overlay).parent == Path(component).parent.parent / "overlays"
+    }
 
 
 def copied(folder: Path) -> Path:
@@ -71,6 +87,9 @@ def copied(folder: Path) -> Path:
             if _elsewhere(content.get(key, ())):
                 content[key] = [each for each in content[key] if not _elsewhere([each])]
         path.write_text(yaml.safe_dump(content, sort_keys=False))
+    for name, content in _with_components().items():
+        (folder / name).mkdir()
+        (folder / name / _FILE).write_text(yaml.safe_dump(content))
     return folder
 
 
@@ -89,7 +108,7 @@ def build(copy: Path, name: str) -> Built:
     )
     assert done.returncode == 0, f"{name}: {done.stderr}"
     documents = tuple(each for each in yaml.safe_load_all(done.stdout) if each)
-    return Built(name, documents, tuple(sorted(set(_left_out(ROOT / name)))))
+    return Built(name, documents, tuple(sorted(set(_left_out(ROOT / name.partition("+")[0])))))
 
 
 def build_all(folder: Path) -> dict[str, Built]:
