@@ -99,10 +99,7 @@ def test_the_chart_is_set_alike(built: dict[str, Built]):
     config = _config(built[ARGO])
     values = yaml.safe_load((DEPLOY / "argo" / "values.yaml").read_text())
     controller, server = values["controller"], values["server"]
-    rbac = server["sso"].pop("rbac")
-    server["sso"].pop("enabled")
-    assert rbac["enabled"] is config["sso"].pop("rbac")["enabled"]
-    assert server["sso"] == config["sso"]
+    assert server["sso"] == config["sso"] | {"enabled": True}
     assert controller["metricsConfig"] == config["metricsConfig"]
     for key in ("parallelism", "workflowRestrictions", "workflowDefaults", "persistence"):
         assert controller[key] == config[key], key
@@ -358,6 +355,31 @@ def test_flux_waits_for_what_there_is(built: dict[str, Built]):
     assert yaml.safe_load((DEPLOY / "bridge" / "flux" / "bridge.yaml").read_text())["spec"][
         "dependsOn"
     ] == [{"name": "argo-workflows"}]
+
+
+def test_people_are_found_where_the_server_looks(built: dict[str, Built]):
+    """Who logs in acts as an account of the managed namespace, whose token the server may read."""
+    server = built[ARGO].named("Deployment", "argo-server")
+    assert "--managed-namespace=argo-workflows" in _container(server)["args"]
+    people = [
+        each["metadata"]
+        for each in built[ARGO].of_kind("ServiceAccount")
+        if "workflows.argoproj.io/rbac-rule" in each["metadata"].get("annotations", {})
+    ]
+    assert {each["name"] for each in people} == {"argo-ui-admin", "argo-ui-reader"}
+    assert {each["namespace"] for each in people} == {"argo-workflows"}
+    tokens = {f"{each['name']}.service-account-token" for each in people}
+    for name in tokens:
+        assert built[ARGO].named("Secret", name)["metadata"]["namespace"] == "argo-workflows"
+    (rule,) = [
+        each
+        for each in built[ARGO].named("ClusterRole", "argo-server")["rules"]
+        if each["resources"] == ["secrets"]
+    ]
+    assert set(rule["resourceNames"]) == tokens
+    for name in ("argo-ui-admin", "argo-ui-reader"):
+        (subject,) = built[ARGO].named("RoleBinding", name)["subjects"]
+        assert subject == {"kind": "ServiceAccount", "name": name, "namespace": "argo-workflows"}
 
 
 def test_workflows_run_as_somebody_who_may_report(built: dict[str, Built]):
