@@ -53,22 +53,21 @@ class RunMeter:
 
     def locked(self, run: Run) -> None:
         """*run* has got its lock after a wait."""
-        waited = self._clock.now() - run.created_at
-        self._metrics.lock_wait.labels(run.action).observe(_seconds(waited))
+        waited = _seconds(self._clock.now() - run.created_at)
+        self._metrics.lock_wait.labels(run.action).observe(waited)
 
     def published(self, run: Run, events: Iterable[Event]) -> None:
         """See Subscriber: count what has moved."""
         del events
         before = self._open.get(run.id)
-        took = _seconds(run.updated_at - run.created_at)
         if run.finished:
             self.drop(run.id)
             self._metrics.ended.labels(run.action, str(run.status)).inc()
-            self._metrics.run_seconds.labels(run.action, str(run.status)).observe(took)
+            self._metrics.run_seconds.labels(run.action, str(run.status)).observe(_age(run))
         elif before is not None and run.status is not before:
             self._open[run.id] = run.status
             if before.before_workflow and not run.status.before_workflow:
-                self._metrics.queue_wait.labels(run.action).observe(took)
+                self._metrics.queue_wait.labels(run.action).observe(_age(run))
 
     def open(self) -> Mapping[RunStatus, int]:
         """How many open runs of this replica have which status."""
@@ -140,6 +139,10 @@ class Measured:
         metrics.definitions.labels("in_use").set(len(catalogue.actions))
         broken = {problem.file for problem in catalogue.problems}
         metrics.definitions.labels("broken").set(len(broken))
+
+
+def _age(run: Run) -> float:
+    return _seconds(run.updated_at - run.created_at)
 
 
 def _seconds(time: timedelta) -> float:

@@ -15,7 +15,7 @@ from bridge.domain.runs import Run, RunStatus
 from bridge.measuring import Measured, RunMeter
 from bridge.metrics import Metrics
 from bridge.services.streams import Subscription
-from tests.domain.making import definition, node
+from tests.domain.making import definition, document, node
 from tests.services.fakes import FakeCatalog
 from tests.services.world import Outside, World
 
@@ -296,6 +296,18 @@ async def test_attempts_to_register_are_counted_by_what_came_of_them(meters: Met
     outcomes = ("registered", "retried", "rejected")
     assert [meters.get("registrations_total", outcome=each) for each in outcomes] == [1, 2, 1]
     assert meters.get("registering") == 0
+
+
+async def test_an_entity_that_has_left_the_catalog_counts_too(meters: Meters):
+    """Removal is work with the catalog like any other."""
+    world = meters.world
+    catalog = document()["spec"]["catalog"]
+    world.define(catalog={**catalog, "mode": "remove"})
+    run = await world.ask()
+    world.ended(run)
+    await world.finish(run)
+
+    assert meters.get("registrations_total", outcome="registered") == 1
 
 
 async def test_an_entity_of_somebody_else_is_a_rejection(meters: Meters):

@@ -16,17 +16,25 @@ from starlette.routing import Route
 
 from bridge.adapters.http import client
 from bridge.adapters.memory import MemoryStore
-from bridge.bootstrap import open_bridge
+from bridge.bootstrap import Bridge, open_bridge
 from bridge.domain.errors import SettingsInvalid
-from bridge.metrics import Metrics
+from bridge.metrics import Metrics, code_label
 from bridge.settings import Settings
 from bridge.web.server import server_for
 from tests.docs.reference import REFERENCE
 from tests.scenarios.argo import ACTIONS, embedded_argo
 from tests.scenarios.reading import Reader
 from tests.scenarios.stage import PUBLIC_URL, _catalog
-from tests.services.fakes import FakeClock
-from tests.web.making import AUTHORIZED, SERVICE_TOKEN, THING, bridge_for, served, settings_for
+from tests.services.fakes import FakeClock, FaultyStore
+from tests.web.making import (
+    AUTHORIZED,
+    SERVICE_TOKEN,
+    THING,
+    Rig,
+    bridge_for,
+    served,
+    settings_for,
+)
 
 TOKEN = "token-of-prometheus-of-24-characters"
 _ROW = re.compile(r"^\| `([a-z_]+)` \| (\w+) \| ([^|]*) \|", re.MULTILINE)
@@ -72,8 +80,8 @@ def locked_actions(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def whole_bridge(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A bridge as it is served, with an Argo, a catalog and a store of its own."""
+async def whole_bridge(folder: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Bridge]]:
+    """A client of a bridge as it is served, with an Argo, a catalog and a store of its own."""
     reach: list[str] = []
     async with AsyncExitStack() as stack:
         argo = await stack.enter_async_context(embedded_argo())
@@ -97,7 +105,7 @@ async def whole_bridge(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
             http = await stack.enter_async_context(client(url, timeout=10, connections=10))
             http.headers.update(AUTHORIZED)
             await argo.watching()
-            yield http
+            yield http, bridge
         finally:
             server.should_exit = True
             await serving
@@ -105,18 +113,19 @@ async def whole_bridge(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_what_is_documented_is_exported_and_nothing_else(tmp_path: Path):
     """A rule or a dashboard that is written from the reference finds its series."""
-    async with whole_bridge(tmp_path) as http:
+    async with whole_bridge(tmp_path) as (http, bridge):
         body = {"action": "work:entity", "input": {"name": "thing"}}
         run = (await http.post("/v1/runs", json=body)).json()
         reader = Reader(http, run["links"]["self"]).start()
         assert (await reader.end())["status"] == "succeeded"
         await reader.aclose()
         text = await scrape(http)
+        metrics = bridge._adapters.metrics
+        assert metrics._heard["default"] > metrics._begun
     for line in (
         'bridge_runs_total{action="work:entity",outcome="succeeded"} 1.0',
         'bridge_queue_wait_seconds_count{action="work:entity"} 1.0',
         'bridge_argo_requests_total{code="200",method="POST",route="create"} 1.0',
-        'bridge_argo_requests_total{code="200",method="GET",route="watch"} 1.0',
         'bridge_watch_connected{target="default"} 1.0',
         'bridge_registrations_total{outcome="registered"} 1.0',
         'bridge_store_seconds_count{operation="accept"} 1.0',
@@ -209,6 +218,39 @@ async def test_no_caller_makes_series():
     assert {"other", "/v1/runs/{run_id}", "/catalog/{kind}/{file}"} <= seen
     assert methods == {"GET", "POST", "PUT", "other"}
     assert "no:" not in text
+
+
+@pytest.mark.parametrize(("code", "label"), [(None, "none"), (404, "404"), (799, "other")])
+def test_no_answer_of_another_server_makes_series(code: int | None, label: str):
+    """An Argo, or a proxy before it, that answers nonsense is one series more."""
+    assert code_label(code) == label
+
+
+# --- replicas -----------------------------------------------------------------------------------
+
+
+async def open_runs(rig: Rig) -> list[str]:
+    """What is told of open runs, but for the zeros."""
+    lines = (await scrape(rig.http)).splitlines()
+    return [line for line in lines if line.startswith("bridge_runs_open{") and line[-3:] != "0.0"]
+
+
+async def test_a_run_is_open_where_it_was_taken_up():
+    """A rollout loses no run from the sum over replicas."""
+    store = FaultyStore()
+    async with bridge_for(store=store) as rig:
+        await rig.accepted()
+    store.restarted()
+    async with bridge_for(store=store) as rig:
+        assert await open_runs(rig) == ['bridge_runs_open{status="submitting"} 1.0']
+
+
+async def test_a_run_that_another_replica_has_is_not_open_here():
+    """What was taken over counts once, at its new owner."""
+    async with bridge_for() as rig:
+        run_id = await rig.accepted()
+        rig.bridge.journal.on_lost(run_id)
+        assert await open_runs(rig) == []
 
 
 # --- requests -----------------------------------------------------------------------------------
