@@ -5,7 +5,7 @@ FROM python:3.11.13-slim-bookworm AS build
 WORKDIR /source
 COPY deploy/image/packages.txt deploy/image/debian.sh deploy/image/
 RUN deploy/image/debian.sh /image
-COPY requirements/runtime.txt requirements/
+COPY requirements/tracing.txt requirements/
 COPY deploy/image/python.sh deploy/image/
 RUN deploy/image/python.sh /image
 COPY LICENSE ./

@@ -44,9 +44,9 @@ done
 # Parts of the standard library that need a terminal, a compiler or a library that is not there.
 python=$root/usr/lib/python3.11
 rm -rf "$python/ensurepip" "$python/lib2to3" "$python/distutils" "$python/pydoc_data" \
-  "$python/curses" "$python/test" "$python/idlelib" "$python/turtledemo" "$python/tkinter"
-for module in readline _curses _curses_panel _dbm _gdbm nis _crypt; do
-  rm -f "$python/lib-dynload/$module".*.so
+  "$python/curses" "$python/turtle.py"
+for module in readline _curses _curses_panel _dbm _gdbm nis _crypt "_test*" "_xx*"; do
+  rm -f "$python/lib-dynload"/$module.*.so
 done
 ln -sfn python3.11 "$root/usr/bin/python3"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the bridge's Python packages into the image in the folder ROOT: exactly the hashed ones
-# of requirements/runtime.txt, as wheels, so that nothing of theirs runs while the image is made.
+# of requirements/tracing.txt, as wheels, so that nothing of theirs runs while the image is made.
 # Needs a Python 3.11 with pip as $PYTHON; the image itself has no pip.
 set -eu
 umask 022
@@ -17,7 +17,7 @@ fi
 mkdir -p "$site"
 "$python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile \
   --root-user-action=ignore --require-hashes --only-binary=:all: \
-  --target "$site" -r "$here/../../requirements/runtime.txt"
+  --target "$site" -r "$here/../../requirements/tracing.txt"
 
 # Sources of what is compiled, types, tests and commands of the packages are not run.
 rm -rf "$site/bin"

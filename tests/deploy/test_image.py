@@ -174,7 +174,7 @@ def test_the_copied_files_are_all_that_the_scripts_read(tmp_path: Path):
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {
         "LICENSE",
-        "requirements/runtime.txt",
+        "requirements/tracing.txt",
         "deploy/image/debian.sh",
         "deploy/image/packages.txt",
         "deploy/image/bridge",
