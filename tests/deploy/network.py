@@ -68,7 +68,7 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def _rules(policies: Sequence[Document], pod: Pod, direction: str) -> list[Document]:
-    """What is allowed to a pod; to one that no policy names everything, which an empty rule says."""
+    """What is allowed to a pod; an empty rule, which is everything, if none names it."""
     naming = [
         policy["spec"]
         for policy in policies
