@@ -340,6 +340,14 @@ def test_the_ingress_leads_to_the_server(built: dict[str, Built]):
     )
 
 
+def test_links_of_the_bridge_lead_to_the_ingress(built: dict[str, Built]):
+    """Who follows a link from an entity to its workflow comes to the page that is served."""
+    (ingress,) = built[INGRESS].of_kind("Ingress")
+    settings = (DEPLOY / "bridge" / "base" / "bridge.env").read_text()
+    host = ingress["spec"]["rules"][0]["host"]
+    assert f"\nBRIDGE_ARGO_UI_URL=https://{host}\n" in settings
+
+
 def test_flux_waits_for_what_there_is(built: dict[str, Built]):
     """Every health check names an object of the folder that Flux applies, after the definitions."""
     argo = built[FLUX].named("Kustomization", "argo-workflows")["spec"]
