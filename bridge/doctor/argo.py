@@ -161,11 +161,12 @@ class _Checks:
         return failed(check, f"{answer.status}: {answer.reason}", mend=_REACH)
 
     def _refused(self, what: str, verb: str, reason: str) -> Finding:
+        kind = what.partition(" ")[2].replace(" ", "")
         return failed(
             f"Argo: {what}",
             reason,
             mend=f"Bind the bridge's Role in {self._namespace} to the account of its token: "
-            f"kubectl auth can-i {verb} workflows.argoproj.io -n {self._namespace} --as that "
+            f"kubectl auth can-i {verb} {kind}.argoproj.io -n {self._namespace} --as that "
             f"account says whether it is. If the token itself is refused: {_LET_IN}",
         )
 

@@ -38,6 +38,12 @@ FORBIDDEN = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded Argo refuses at once too, and is silent for as long when nothing happens."""
+    monkeypatch.setattr("bridge.doctor.argo._WATCH_SECONDS", 0.2)
+
+
 def doctor(*arguments: str) -> Result:
     """The outcome of ``bridge doctor``."""
     return CliRunner().invoke(main, ["doctor", *arguments])
@@ -57,22 +63,18 @@ async def found(folder: Path, **changed: Any) -> dict[str, Finding]:
 
 
 @asynccontextmanager
-async def argo(**changed: Any) -> AsyncIterator[str]:
-    """An Argo with the shipped templates that asks for a token."""
-    settings = LocalArgoSettings(templates=(ACTIONS,), token=ARGO_TOKEN)
-    async with serve(settings) if not changed else _refusing(settings, **changed) as url:
-        yield url
+async def argo(*, refuses: tuple[str, str] | None = None) -> AsyncIterator[str]:
+    """An Argo with the shipped templates that asks for a token.
 
-
-@asynccontextmanager
-async def _refusing(settings: LocalArgoSettings, *, method: str) -> AsyncIterator[str]:
-    """One whose Kubernetes does not let the account do this."""
-    inner = create_app(settings)
+    It *refuses* a method below a path, as one does whose Kubernetes does not allow the account so.
+    """
+    inner = create_app(LocalArgoSettings(templates=(ACTIONS,), token=ARGO_TOKEN))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = refuses or ("", "")
+        hit = scope.get("method") == method and scope["path"].startswith(path)
         refused: ASGIApp = JSONResponse({"code": 7, "message": FORBIDDEN}, status_code=403)
-        chosen = refused if scope.get("method") == method else inner
-        await chosen(scope, receive, send)
+        await (refused if hit else inner)(scope, receive, send)
 
     async with serve_app(cast("Starlette", app)) as url:
         yield url
@@ -151,15 +153,17 @@ async def test_a_file_of_secrets_that_is_not_there_is_named(tmp_path: Path):
 
 async def test_nothing_is_there_yet(tmp_path: Path):
     """Peers that cannot be reached are named with their address and the setting to look at."""
-    findings = await found(tmp_path, backstage_url=NOWHERE, public_url=NOWHERE, port=8080)
-    for check, setting in (
-        ("Argo", "BRIDGE_ARGO_URL"),
-        ("Backstage", "BRIDGE_BACKSTAGE_URL"),
-        ("public address", "BRIDGE_PUBLIC_URL"),
+    alone = await found(tmp_path, public_url=NOWHERE)
+    findings = await found(tmp_path, backstage_url=NOWHERE, public_url=NOWHERE)
+    for finding, setting in (
+        (findings["Argo"], "BRIDGE_ARGO_URL"),
+        (findings["Backstage"], "BRIDGE_BACKSTAGE_URL"),
+        (alone["public address"], "BRIDGE_PUBLIC_URL"),
     ):
-        assert findings[check].outcome == "failed"
-        assert NOWHERE in findings[check].detail
-        assert setting in findings[check].mend
+        assert finding.outcome == "failed"
+        assert NOWHERE in finding.detail
+        assert setting in finding.mend
+    assert findings["public address"].outcome == "skipped"  # Backstage's own look counts then
     assert findings["store"].outcome == "ok"
     assert "applied at the start" in findings["store"].detail
 
@@ -227,16 +231,26 @@ async def test_a_token_that_argo_does_not_take_is_told(tmp_path: Path):
     assert "wrong-token-of-mine" not in f"{findings}"
 
 
-async def test_a_right_that_is_missing_is_named(tmp_path: Path):
-    """An account that may look but not create is found without creating anything."""
-    token = SecretStr(ARGO_TOKEN)
-    async with argo(method="POST") as url:
-        findings = await found(tmp_path, argo_url=url, argo_token=token)
-    assert findings["Argo: list workflows"].outcome == "ok"
-    assert findings["Argo: create workflows"].detail == FORBIDDEN
-    assert "kubectl auth can-i create workflows.argoproj.io" in (
-        findings["Argo: create workflows"].mend
-    )
+RIGHTS = {
+    "list workflows": ("GET", "/api/v1/workflows/argo-workflows", "list workflows"),
+    "watch workflows": ("GET", "/api/v1/workflow-events/", "watch workflows"),
+    "get workflows": ("GET", "/api/v1/workflows/argo-workflows/", "get workflows"),
+    "create workflows": ("POST", "/api/v1/workflows/", "create workflows"),
+    "get workflow templates": (("GET", "/api/v1/workflow-templates/", "get workflowtemplates")),
+}
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+async def test_a_right_that_is_missing_is_named(tmp_path: Path, right: str):
+    """An account that lacks a right is found without a trace, with the command that shows it."""
+    method, path, asked = RIGHTS[right]
+    async with argo(refuses=(method, path)) as url:
+        findings = await found(tmp_path, argo_url=url, argo_token=SecretStr(ARGO_TOKEN))
+    finding = findings[f"Argo: {right}"]
+    assert findings["Argo"].outcome == "ok"
+    assert finding.outcome == "failed"
+    assert finding.detail.endswith(FORBIDDEN)
+    assert f"kubectl auth can-i {asked}.argoproj.io -n argo-workflows" in finding.mend
 
 
 async def test_looking_leaves_nothing_behind(tmp_path: Path):
@@ -350,9 +364,9 @@ async def test_a_token_that_the_catalog_does_not_take_is_told(tmp_path: Path):
     [
         (
             (
-                "Unable to read url, Error: Reading from 'http://x' is not allowed. You may need to "
-                "configure an integration for the target host, or add it to the configured list of "
-                "allowed hosts at 'backend.reading.allow'"
+                "Unable to read url, Error: Reading from 'http://x' is not allowed. You may need "
+                "to configure an integration for the target host, or add it to the configured "
+                "list of allowed hosts at 'backend.reading.allow'"
             ),
             400,
             "{host: 'bridge.example:8443', paths: ['/catalog/']}",
@@ -379,13 +393,6 @@ async def test_what_keeps_the_catalog_from_reading_is_told_with_its_cure(
     assert finding.outcome == "failed"
     assert mend in finding.mend
     assert portal.locations == [{"type": "url", "target": f"{url}/catalog/resource/local.yaml"}]
-
-
-async def test_a_location_that_is_known_is_no_problem(tmp_path: Path):
-    """After the first run the cluster is registered; the next look is as good."""
-    finding = (await looked_at(tmp_path, Portal("already exists", 409)))["Backstage: registration"]
-    assert finding.outcome == "ok"
-    assert finding.detail.endswith("is registered already")
 
 
 class _Fast(datetime):

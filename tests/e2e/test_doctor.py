@@ -35,6 +35,15 @@ def test_the_example_has_nothing_to_mend(stack, portal):
     assert checks["public address"]["outcome"] == "ok"
 
 
+def test_what_is_registered_already_is_read_all_the_same(stack, portal):
+    """On an installation that is in use, the catalog's way to the bridge is tried for real."""
+    location = {"type": "url", "target": f"{stack.bridge_url}/catalog/resource/local.yaml"}
+    portal.api("POST", "/catalog/locations?onConflict=refresh", location)
+    registration = doctor(stack)["Backstage: registration"]
+    assert registration["outcome"] == "ok"
+    assert registration["detail"].startswith("the catalog reads ")
+
+
 def test_an_address_that_backstage_may_not_read_is_told(stack, portal):
     """Without its host in reading.allow, the line for app-config.yaml is shown."""
     other = f"http://127.0.0.1:{parts.free_port()}"
