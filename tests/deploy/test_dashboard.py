@@ -65,7 +65,7 @@ async def resolved(prometheus: Prometheus, dashboard: dict[str, Any]) -> dict[st
 
 
 async def test_every_panel_draws(tmp_path: Path):
-    """Scraped from a bridge with real runs, no query errs and each shows at least one number."""
+    """Scraped from a bridge that runs, every query shows a number, and no alert is near."""
     async with scraped_bridge(tmp_path) as prometheus:
         for name, dashboard in dashboards().items():
             values = await resolved(prometheus, dashboard)
@@ -77,8 +77,8 @@ async def test_every_panel_draws(tmp_path: Path):
         ]
         assert {rule["health"] for rule in judged} == {"ok"}
         assert len(judged) == len(rules("alert") + rules("record"))
-        fired = {rule["name"] for rule in judged if rule.get("state") == "firing"}
-        assert fired == set()
+        calling = {rule["name"] for rule in judged if rule.get("state", "inactive") != "inactive"}
+        assert calling == set()
 
 
 @pytest.mark.parametrize("name", [path.stem for path in DASHBOARDS])
