@@ -163,18 +163,17 @@ async def _prometheus(folder: Path, bridge: str, files: str) -> AsyncIterator[Pr
         limit=1 << 20,
     )
     assert process.stderr is not None
+    draining: list[asyncio.Task[bytes]] = []
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             address = await _address(process.stderr)
-        drain = asyncio.ensure_future(process.stderr.read())
+        draining.append(asyncio.ensure_future(process.stderr.read()))
         async with httpx.AsyncClient(base_url=f"http://{address}", timeout=10) as http:
             yield Prometheus(http)
-        process.terminate()
-        await drain
     finally:
-        if process.returncode is None:
-            process.kill()
+        process.kill()
         await process.wait()
+        await asyncio.gather(*draining)
 
 
 async def _address(log: asyncio.StreamReader) -> str:
