@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -110,40 +112,65 @@ def doctor(*, shows_json: bool) -> None:
     sys.exit(1 if failing(findings) else 0)
 
 
-_FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+_FILE = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+_PIPE = Path("-")
 
 
 @main.command()
 @_FILE
 def backup(file: Path) -> None:
-    """Copy the SQLite run store of the settings to FILE; the bridge may be running.
+    """Copy the SQLite run store of the settings to FILE, or for - to the standard output.
 
-    FILE is complete and checked, or not there. PostgreSQL has tools of its own: pg_dump.
+    The bridge may be running. FILE is complete and checked, or not there. PostgreSQL has tools of
+    its own: pg_dump.
     """
-    size = _of_sqlite(sqlite_backup.back_up, file)
-    click.echo(f"✓ {file} ({size // 1024} KiB)")
+    database = _sqlite_file()
+    with _refused():
+        if file != _PIPE:
+            size = sqlite_backup.back_up(database, file)
+            click.echo(f"✓ {file} ({size // 1024} KiB)")
+            return
+        with sqlite_backup.beside(database) as copy:
+            sqlite_backup.back_up(database, copy)
+            with copy.open("rb") as stream:
+                shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
 @main.command()
 @_FILE
 def restore(file: Path) -> None:
-    """Put FILE, a backup, in the place of the SQLite run store of the settings.
+    """Put FILE, a backup, or for - the standard input in the place of the SQLite run store.
 
     The bridge must not be running. What was written since the backup is gone; the page on operating
     the bridge says what that means for runs. PostgreSQL has tools of its own: pg_restore.
     """
-    _of_sqlite(sqlite_backup.restore, file)
+    database = _sqlite_file()
+    with _refused():
+        if file != _PIPE:
+            sqlite_backup.restore(database, file)
+        else:
+            with sqlite_backup.beside(database) as copy:
+                with copy.open("wb") as stream:
+                    shutil.copyfileobj(sys.stdin.buffer, stream)
+                sqlite_backup.restore(database, copy)
     click.echo(f"✓ restored from {file}")
 
 
-def _of_sqlite(act: Callable[[Path, Path], Any], file: Path) -> Any:
+def _sqlite_file() -> Path:
     settings = read_settings(demo=True, host="127.0.0.1")
-    try:
+    with _refused():
         if settings.postgres() is not None:
             raise click.ClickException(
                 "The run store is PostgreSQL: use pg_dump --format=custom and pg_restore."
             )
-        return act(settings.database, file)
+    return settings.database
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """End the command with the sentence of an error of ours."""
+    try:
+        yield
     except BridgeError as error:
         raise click.ClickException(error.detail) from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from bridge.adapters.sqlite import FileLock, cannot_open, pending_migrations
@@ -50,6 +50,24 @@ def restore(database: Path, file: Path) -> None:
             database.with_name(f"{database.name}{ending}").unlink(missing_ok=True)
 
 
+@contextmanager
+def beside(database: Path) -> Iterator[Path]:
+    """A file for a copy on its way in or out, on the disk of the *database*; gone at the end.
+
+    Raises:
+        StoreUnavailable: It cannot be written.
+    """
+    copy = database.with_name(f"{database.name}.copy")
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        yield copy
+    except OSError as error:
+        raise cannot_open(copy, error) from error
+    finally:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
+
+
 def _copy(source: Path, target: Path) -> None:
     with (
         closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as original,
@@ -78,7 +96,8 @@ def _replacing(file: Path, *, other_than: Path) -> Iterator[Path]:
     except (OSError, sqlite3.Error) as error:
         raise cannot_open(file, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -77,6 +77,22 @@ async def test_a_store_is_what_it_was_at_the_backup(database: Path, tmp_path: Pa
     assert await recorded(database) == ["later", "before"]
 
 
+async def test_a_backup_goes_through_pipes(database: Path, tmp_path: Path):
+    """An image without a shell gives and takes its store by ``kubectl exec`` alone."""
+    await write(database, "before")
+    given = await asyncio.to_thread(run, "backup", "-")
+    await write(database, "after")
+    taken = await asyncio.to_thread(
+        CliRunner().invoke, main, ["restore", "-"], input=given.stdout_bytes
+    )
+    assert (given.exit_code, taken.exit_code) == (0, 0), taken.output
+    assert await recorded(database) == ["before"]
+    cut = CliRunner().invoke(main, ["restore", "-"], input=given.stdout_bytes[:5_000])
+    assert cut.exit_code == 1
+    assert await recorded(database) == ["before"]
+    assert {"bridge.db.copy", "bridge.db.part"}.isdisjoint(files(tmp_path / "store"))
+
+
 async def test_a_store_in_use_is_not_replaced(database: Path, tmp_path: Path):
     """A restore below a running bridge is refused, and harms nothing."""
     copy = tmp_path / "backup.db"
