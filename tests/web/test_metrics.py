@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from bridge.domain.errors import SettingsInvalid
 from bridge.metrics import Metrics, code_label
 from bridge.settings import Settings
 from bridge.web.server import server_for
+from tests.deploy.monitoring import program
 from tests.docs.reference import REFERENCE
 from tests.scenarios.argo import ACTIONS, embedded_argo
 from tests.scenarios.reading import Reader
@@ -135,6 +137,22 @@ async def test_what_is_documented_is_exported_and_nothing_else(tmp_path: Path):
     assert {name for name, found in samples.items() if found} == set(expected)
     labels = {(name, *sorted(found)) for name, every in samples.items() for found in every}
     assert labels == {(name, *sorted(given)) for name, given in expected.items()}
+
+
+def objections(text: str) -> str:
+    """What Prometheus' own tool has to say against a text; nothing if it is well."""
+    command = [program("promtool"), "check", "metrics"]
+    told = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return told.stdout + told.stderr
+
+
+async def test_prometheus_reads_it_without_objection():
+    """Names, types and units are as Prometheus wants them."""
+    async with bridge_for() as rig:
+        await rig.accepted()
+        text = await scrape(rig.http)
+    assert await asyncio.to_thread(objections, text) == ""
+    assert await asyncio.to_thread(objections, text.replace("# HELP", "# ")) != ""
 
 
 # --- who may read it ----------------------------------------------------------------------------
