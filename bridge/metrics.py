@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from typing import TypeVar, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,6 +34,8 @@ _WAIT = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 
 _RUN = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0)
 _CODES = frozenset(HTTPStatus)
 
+M = TypeVar("M", Counter, Histogram)
+
 
 class Metrics:
     """All metrics of one bridge; several bridges in one process share nothing."""
@@ -45,6 +48,7 @@ class Metrics:
         self._clock = clock
         self._begun = clock()
         self._heard: dict[str, float] = {}
+        self._children: dict[tuple[object, tuple[str, ...]], object] = {}
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._describe_runs()
@@ -165,9 +169,9 @@ class Metrics:
         self, route: str, method: str, code: int | None, seconds: float | None
     ) -> None:
         """One request to Argo: *code* None if nothing was answered, *seconds* None of a stream."""
-        self.argo_requests.labels(route, method, code_label(code)).inc()
+        self._child(self.argo_requests, route, method, code_label(code)).inc()
         if seconds is not None:
-            self.argo_seconds.labels(route).observe(seconds)
+            self._child(self.argo_seconds, route).observe(seconds)
 
     def watch_heard(self, target: str) -> None:
         """The watch of *target* has said something, be it a keep-alive."""
@@ -179,12 +183,19 @@ class Metrics:
 
     def store_done(self, operation: str, seconds: float) -> None:
         """One operation of the run store."""
-        self.store_seconds.labels(operation).observe(seconds)
+        self._child(self.store_seconds, operation).observe(seconds)
 
     def http_answered(self, route: str, method: str, code: int, seconds: float) -> None:
         """One answer of the bridge, which began after *seconds*."""
-        self.http_requests.labels(route, method, code_label(code)).inc()
-        self.http_seconds.labels(route).observe(seconds)
+        self._child(self.http_requests, route, method, code_label(code)).inc()
+        self._child(self.http_seconds, route).observe(seconds)
+
+    def _child(self, metric: M, *values: str) -> M:
+        """``metric.labels(*values)``, which costs as much as a small request if asked each time."""
+        found = self._children.get((metric, values))
+        if found is None:
+            found = self._children[metric, values] = metric.labels(*values)
+        return cast("M", found)
 
     # --- what is shown -----------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
@@ -47,15 +48,23 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+_RANDOM_BITS = 80
+"""Of a ULID's 128; the rest is the time in milliseconds."""
+
+
 class SystemChance:
     """ULIDs and a plain random generator."""
 
     def __init__(self) -> None:
         self._last = 0
+        # Seeded by the system once: asking it for every id hands the interpreter to another thread.
+        self._random = random.Random()  # noqa: S311 - an id is no secret: who may see its run is asked
 
     def run_id(self) -> str:
         """See Chance; within a millisecond ids still grow, so that lists keep their order."""
-        self._last = max(int(ULID()), self._last + 1)
+        milliseconds = time.time_ns() // 1_000_000
+        drawn = milliseconds << _RANDOM_BITS | self._random.getrandbits(_RANDOM_BITS)
+        self._last = max(drawn, self._last + 1)
         return str(ULID.from_int(self._last)).lower()
 
     def jitter(self, seconds: float) -> float:

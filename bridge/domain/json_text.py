@@ -52,7 +52,7 @@ def parse_json(sent: bytes, *, limits: BodyLimits) -> Any:
         ValueError: It is not JSON, or has a number that could not be written again.
     """
     _check(sent, limits)
-    return json.loads(sent.decode(), parse_constant=_refuse, parse_float=_finite)
+    return _DECODER.decode(sent.decode())
 
 
 def _check(sent: bytes, limits: BodyLimits) -> None:
@@ -82,3 +82,6 @@ def _finite(text: str) -> float:
     """A number that can be written again: 1e999 is JSON, what Python reads of it is not."""
     number = float(text)
     return number if isfinite(number) else _refuse(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

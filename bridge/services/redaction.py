@@ -72,6 +72,8 @@ class Redaction:
         """One record of the audit trail."""
         run_id = draft.run_id or ""
         reason, data = self.text(run_id, draft.reason), self.value(run_id, draft.data)
+        if reason is draft.reason and data is draft.data:
+            return draft
         return replace(draft, reason=reason, data=data)
 
     def command(self, command: Command) -> Command:

@@ -67,7 +67,9 @@ class MeasureRequests:
         on_answer: Callable[[str, str, int, float], object],
     ) -> None:
         self._app = app
-        self._templates = {route.path: route.path_regex for route in routes}
+        known = tuple(routes)
+        self._templates = {route.path: route.path_regex for route in known}
+        self._of_endpoints: dict[object, str] = {route.endpoint: route.path for route in known}
         self._on_answer = on_answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +83,7 @@ class MeasureRequests:
             nonlocal begun
             begun = True
             method = scope["method"] if scope["method"] in _METHODS else OTHER
-            self._on_answer(self._template(scope["path"]), method, status, monotonic() - began)
+            self._on_answer(self._template(scope), method, status, monotonic() - began)
 
         # No coroutine of its own: this is called for every event of every stream.
         def sending(message: Message) -> Awaitable[None]:
@@ -96,5 +98,9 @@ class MeasureRequests:
                 tell(_CRASHED)
             raise
 
-    def _template(self, path: str) -> str:
+    def _template(self, scope: Scope) -> str:
+        found = self._of_endpoints.get(scope.get("endpoint"))  # the router has looked already
+        if found is not None:
+            return found
+        path = scope["path"]
         return next((name for name, regex in self._templates.items() if regex.match(path)), OTHER)

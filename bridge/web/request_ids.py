@@ -5,9 +5,9 @@ Knows where a request comes from. Must not know what it asks for.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Awaitable
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,8 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # Seeded by the system once: asking it each time hands the interpreter to another thread.
+        self._random = random.Random()  # noqa: S311 - an id is no secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put a Source into ``scope["state"]``, and the id into the log and the answer."""
@@ -30,7 +32,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
-        request_id = given if _ID.fullmatch(given) else uuid4().hex.encode()
+        request_id = given if _ID.fullmatch(given) else self._new()
         name = request_id.decode()
         client = scope.get("client")
         source = Source(address=client[0] if client else None, request=name)
@@ -44,3 +46,6 @@ class RequestIds:
 
         with structlog.contextvars.bound_contextvars(request=name):
             await self._app(scope, receive, named)
+
+    def _new(self) -> bytes:
+        return b"%032x" % self._random.getrandbits(128)
