@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, tzinfo
@@ -280,6 +281,32 @@ async def test_templates_are_compared_with_the_shipped_ones(tmp_path: Path):
         f"kubectl apply -n argo-workflows -f {ACTIONS}/namespace-create/workflow.yaml"
     )
     assert "it has no parameter team-name" in other[check].detail
+
+
+async def test_a_certificate_of_argo_that_ends_soon_is_told(tmp_path: Path):
+    """What the server shows is looked at, by the authority that the settings name."""
+    chain, key = write_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(chain, key)
+    body = b'{"version": "v4.1.2"}'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "localhost", 0, ssl=context)
+    async with server:
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        trusted = await found(tmp_path, argo_url=url, ca_file=chain)
+        stranger = await found(tmp_path, argo_url=url)
+    assert trusted["Argo"].outcome == "ok"
+    assert trusted["Argo certificate"].outcome == "failed"
+    assert trusted["Argo clock"].detail == "it tells no date"
+    assert stranger["Argo"].outcome == "failed"
+    assert "CERTIFICATE_VERIFY_FAILED" in stranger["Argo"].detail
 
 
 async def test_something_else_at_argos_address_is_no_argo(tmp_path: Path):
