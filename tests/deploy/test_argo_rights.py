@@ -131,6 +131,17 @@ def test_people_are_found_where_the_server_looks(built: dict[str, Built]):
         assert subject == {"kind": "ServiceAccount", "name": name, "namespace": "argo-workflows"}
 
 
+def test_one_name_in_postgresql(built: dict[str, Built]):
+    """Controller and server log in by one role, so they show the token of one identity."""
+    identities = {
+        built[ARGO].named("ServiceAccount", name)["metadata"]["annotations"][
+            "azure.workload.identity/client-id"
+        ]
+        for name in ("workflow-controller", "argo-server")
+    }
+    assert len(identities) == 1
+
+
 def test_workflows_run_as_somebody_who_may_report(built: dict[str, Built]):
     """The account of a workflow that names none exists and is bound to report results."""
     account = config_of(built[ARGO])["workflowDefaults"]["spec"]["serviceAccountName"]
