@@ -14,6 +14,7 @@ _KINDS = (
     ("argoproj.io", "v1alpha1", "ClusterWorkflowTemplate", "clusterworkflowtemplates"),
     ("argoproj.io", "v1alpha1", "WorkflowTaskResult", "workflowtaskresults"),
     ("argoproj.io", "v1alpha1", "WorkflowTaskSet", "workflowtasksets"),
+    ("argoproj.io", "v1alpha1", "WorkflowArtifactGCTask", "workflowartifactgctasks"),
     ("argoproj.io", "v1alpha1", "WorkflowEventBinding", "workfloweventbindings"),
     ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
     ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),

@@ -95,9 +95,7 @@ def test_what_the_workflow_never_makes_is_refused(provisioner: Kubectl, what: st
 @pytest.mark.parametrize("what", NOT_HELD)
 def test_only_one_role_is_bound(provisioner: Kubectl, what: str):
     """A bent workflow hands nobody rights that it has not been given."""
-    with pytest.raises(
-        KubectlError, match="attempting to grant RBAC permissions"
-    ):
+    with pytest.raises(KubectlError, match="attempting to grant RBAC permissions"):
         provisioner.create(NOT_HELD[what], "--dry-run=server")
 
 

@@ -29,6 +29,7 @@ class Row:
 
 TABLE = Path(__file__).with_name("rights.txt").read_text()
 ROWS = [Row.parse(line) for line in TABLE.splitlines() if line and not line.startswith("#")]
+PLACES = ("argo", "argo-workflows", "argo-bridge", "default")
 ACCOUNTS = list(dict.fromkeys(row.account for row in ROWS))
 
 
@@ -38,7 +39,7 @@ def test_each_account_may_do_its_work_and_no_more(
 ):
     """A stolen token opens what the account's work needs: rights.txt says what that is."""
     rows = [row for row in ROWS if row.account == account]
-    kubectl = cluster.admin.impersonating(f"system:serviceaccount:{account.replace('/', ':')}")
+    kubectl = cluster.admin.impersonating(_subject(account))
     report.append(f"{account}:")
     wrong = []
     for row in rows:
@@ -53,6 +54,21 @@ def test_each_account_may_do_its_work_and_no_more(
         not_ = " ".join(verb for verb in can if not can[verb]) or "-"
         report.append(f"  {row.resource} in {row.place}: may {may}; may not {not_}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_the_table_says_all_that_an_account_may(cluster: Cluster, account: str):
+    """Nobody gets a right that rights.txt does not show."""
+    rows = [row for row in ROWS if row.account == account]
+    kubectl = cluster.admin.impersonating(_subject(account))
+    for place in PLACES:
+        shown = {
+            (verb, row.resource)
+            for row in rows
+            if row.place in {place, "*"}
+            for verb in row.allowed
+        }
+        assert sorted(kubectl.rights(place) - shown) == [], place
 
 
 def test_no_account_is_left_out(cluster: Cluster):
@@ -70,3 +86,7 @@ def test_a_token_of_the_bridge_has_these_rights(cluster: Cluster):
     assert bridge.can("create", "workflows.argoproj.io", "argo-workflows")
     assert not bridge.can("create", "workflows.argoproj.io", "argo-bridge")
     assert not bridge.can("get", "secrets", "argo-workflows")
+
+
+def _subject(account: str) -> str:
+    return f"system:serviceaccount:{account.replace('/', ':')}"
