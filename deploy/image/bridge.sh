@@ -20,5 +20,8 @@ find "$site" "$root/usr/lib/python3.11" -depth -type d -name __pycache__ -exec r
 # Checked by nobody: sources and bytecode are read-only together, and times do not matter then.
 chroot "$root" /usr/bin/python3.11 -I -m compileall -q --invalidation-mode unchecked-hash \
   /usr/lib/python3.11 /usr/local/lib/python3.11/dist-packages > /dev/null
+# Each of these is, or loads, a library that a package too few would leave out.
+chroot "$root" /usr/bin/python3.11 -I -c \
+  'import ctypes, sqlite3, ssl, httptools, jsonschema_rs, opentelemetry.sdk, psycopg, uvloop, yaml'
 chroot "$root" /usr/local/bin/bridge --version
 chroot "$root" /usr/local/bin/bridge actions validate /app/backstage-actions/actions

@@ -33,12 +33,16 @@ for package in "$packages"/*.deb; do
     --exclude='./usr/share/bug' --exclude='./usr/share/doc/*/[!c]*' \
     --exclude='./usr/share/doc/*/changelog*' --exclude='./usr/lib/*/gconv'
 done
-# One file for each package, where scanners of images without dpkg look for it.
+# One file for each package, where scanners of images without dpkg look for it; and its licence.
 mkdir -p "$root/var/lib/dpkg/status.d"
 for package in "$packages"/*.deb; do
   name=$(dpkg-deb --field "$package" Package)
   { echo 'Status: install ok installed'; dpkg-deb --field "$package"; } \
     > "$root/var/lib/dpkg/status.d/$name"
+  if [ ! -f "$root/usr/share/doc/$name/copyright" ]; then
+    echo "The licence of $name is not in the image." >&2
+    exit 1
+  fi
 done
 
 # Parts of the standard library that need a terminal, a compiler or a library that is not there.
