@@ -1,16 +1,15 @@
 """What kustomize makes of the folders under `deploy/`.
 
-Builds a copy in which resources of other places (`https://…`) are left out, because tests have
-no network; `Built.elsewhere` names them. A component is built with each overlay that it may be
-added to, under a name such as `deploy/bridge/overlays/sqlite+key-vault`. Knows kubectl and the
-shape of a kustomization, nothing of what the manifests are for.
+Builds in a copy, in which each component is added to each overlay that it is for, under a name such
+as `deploy/bridge/overlays/sqlite+key-vault`. No manifest comes from a network: none could be built
+here. Knows kubectl and the shape of a kustomization, nothing of what the manifests are for.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ Document = dict[str, Any]
 
 _FILE = "kustomization.yaml"
 _REFERENCED = ("deploy", "backstage-actions/actions")
-_LISTS = ("resources", "components", "crds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +33,10 @@ class Built:
     Attributes:
         name: its folder, from that of the project.
         documents: the objects.
-        elsewhere: the resources that were left out, as written.
     """
 
     name: str
     documents: tuple[Document, ...]
-    elsewhere: tuple[str, ...]
 
     def of_kind(self, *kinds: str) -> Iterator[Document]:
         """The objects of these kinds."""
@@ -78,15 +74,9 @@ def _with_components() -> dict[str, Document]:
 
 
 def copied(folder: Path) -> Path:
-    """Copy what kustomizations refer to, without resources of other places; returns the copy."""
+    """Copy what kustomizations refer to, and add the combinations; returns the copy."""
     for name in _REFERENCED:
         shutil.copytree(ROOT / name, folder / name)
-    for path in folder.rglob(_FILE):
-        content = _read(path)
-        for key in _LISTS:
-            if _elsewhere(content.get(key, ())):
-                content[key] = [each for each in content[key] if not _elsewhere([each])]
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
     for name, content in _with_components().items():
         (folder / name).mkdir()
         (folder / name / _FILE).write_text(yaml.safe_dump(content))
@@ -108,27 +98,13 @@ def build(copy: Path, name: str) -> Built:
     )
     assert done.returncode == 0, f"{name}: {done.stderr}"
     documents = tuple(each for each in yaml.safe_load_all(done.stdout) if each)
-    return Built(name, documents, tuple(sorted(set(_left_out(ROOT / name.partition("+")[0])))))
+    return Built(name, documents)
 
 
 def build_all(folder: Path) -> dict[str, Built]:
     """Build every kustomization in an empty folder; by the name of its own folder."""
     copy = copied(folder)
     return {name: build(copy, name) for name in kustomizations()}
-
-
-def _left_out(folder: Path) -> Iterator[str]:
-    """The resources of other places that a kustomization names, itself or by another one."""
-    content = _read(folder / _FILE)
-    for key in _LISTS:
-        yield from _elsewhere(content.get(key, ()))
-        for each in content.get(key, ()):
-            if (folder / each / _FILE).is_file():
-                yield from _left_out((folder / each).resolve())
-
-
-def _elsewhere(resources: Sequence[str]) -> list[str]:
-    return [each for each in resources if "://" in each or each.startswith("github.com/")]
 
 
 def _read(path: Path) -> Document:

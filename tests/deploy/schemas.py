@@ -8,26 +8,23 @@ from tests.deploy.manifests import Document
 
 KUBERNETES = "1.35"
 
-CUSTOM_GROUPS = {
-    "argoproj.io": "Argo Workflows",
-    "monitoring.coreos.com": "Prometheus Operator",
-    "external-secrets.io": "External Secrets Operator",
-    "cert-manager.io": "cert-manager",
-    "kustomize.toolkit.fluxcd.io": "Flux",
-    "source.toolkit.fluxcd.io": "Flux",
+CUSTOM = {
+    ("argoproj.io/v1alpha1", "WorkflowTemplate"),
+    ("cert-manager.io/v1", "Certificate"),
+    ("cert-manager.io/v1", "ClusterIssuer"),
+    ("external-secrets.io/v1", "ExternalSecret"),
+    ("external-secrets.io/v1", "SecretStore"),
+    ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("source.toolkit.fluxcd.io/v1", "GitRepository"),
 }
-"""Groups of custom resources that the manifests use, and whose they are."""
-
-
-def group_of(document: Document) -> str:
-    """The API group of an object; empty for the core group."""
-    group, _, _ = str(document["apiVersion"]).rpartition("/")
-    return group
+"""Kinds that operators define: Argo, cert-manager, External Secrets, Flux, Prometheus Operator."""
 
 
 def is_custom(document: Document) -> bool:
     """Whether its kind is defined by a CustomResourceDefinition."""
-    return group_of(document) in CUSTOM_GROUPS
+    return (document["apiVersion"], document["kind"]) in CUSTOM
 
 
 def title(document: Document) -> str:

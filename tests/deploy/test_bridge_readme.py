@@ -27,7 +27,7 @@ def test_an_overlay_of_ones_own_builds_as_written(tmp_path: Path):
         check=True,
         timeout=60,
     )
-    made = Built("mine", tuple(yaml.safe_load_all(done.stdout)), ())
+    made = Built("mine", tuple(yaml.safe_load_all(done.stdout)))
     (config,) = made.of_kind("ConfigMap")
     pod = made.named("Deployment", "argo-bridge")["spec"]["template"]["spec"]
     assert config["data"]["BRIDGE_CLUSTER"] == "aks-weu-1"
