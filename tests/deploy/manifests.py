@@ -54,7 +54,9 @@ def kustomizations() -> list[str]:
 
 
 def _folders(kind: str) -> list[str]:
-    paths = [path for path in DEPLOY.rglob(_FILE) if _read(path).get("kind") == kind]
+    paths = [
+        path for path in DEPLOY.rglob(_FILE) if _read(path).get("kind", "Kustomization") == kind
+    ]
     return [str(path.parent.relative_to(ROOT)) for path in paths]
 
 
