@@ -134,14 +134,16 @@ def differences(shipped: Any, installed: Any, *, path: str = "") -> Iterator[str
                 yield from differences(value, installed[key], path=place)
             elif value:
                 yield place
-    elif isinstance(shipped, list) and isinstance(installed, list):
-        if len(shipped) != len(installed):
-            yield path
-            return
+    elif _are_alike(shipped, installed):
         for index, (one, other) in enumerate(zip(shipped, installed, strict=True)):
             yield from differences(one, other, path=f"{path}[{index}]")
     elif _plain(shipped) != _plain(installed):
         yield path
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Whether both are lists of the same length."""
+    return isinstance(one, list) and isinstance(other, list) and len(one) == len(other)
 
 
 def _plain(value: Any) -> str:

@@ -87,6 +87,7 @@ def test_a_template_that_would_fail_runs_is_found(installed: dict[str, Any], pro
         ({"a": {"b": 1}}, {"a": {"b": "1", "c": 2}}, None),
         ({"a": {}, "b": "", "c": False, "d": None}, {}, None),
         ({"a": True}, {"a": "true"}, None),
+        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2, "c": 3}]}, None),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, "spec.a.b"),
         ({"a": {"b": 1}}, {"a": {}}, "spec.a.b"),
         ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, "spec.a[0].b"),

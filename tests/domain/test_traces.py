@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.runs import Run, RunContext, RunError, RunStatus
-from bridge.domain.traces import span_of, traceparent
+from bridge.domain.traces import span_of, stage_of, traceparent
 from tests.domain.making import NOW, new_run
 
 TRACE = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -55,6 +55,14 @@ def test_nothing_but_hexadecimal_digits_gets_through(text: str):
     """Whatever a client sends, what is stored is safe in Argo and in logs."""
     taken = traceparent(text)
     assert taken is None or set(taken) <= set("0123456789abcdef-")
+
+
+def test_every_state_of_a_run_has_its_stage():
+    """No state is missing in a trace; only ended runs are in no stage."""
+    stages = {status: stage_of(status) for status in RunStatus}
+    assert {status for status, stage in stages.items() if stage is None} == {
+        status for status in RunStatus if status.finished
+    }
 
 
 @pytest.mark.parametrize(
