@@ -156,7 +156,7 @@ def stop_earlier() -> None:
 def end(pid: int) -> None:
     """End a process group of ours; somebody else's process under the same id is left alone."""
     command = Path(f"/proc/{pid}/cmdline")
-    ours = (b"bridge", b"packages/backend/index.js")
+    ours = (b"bridge", b"image_run.py", b"packages/backend/index.js")
     if not command.exists() or not any(word in command.read_bytes() for word in ours):
         return
     with contextlib.suppress(ProcessLookupError):
