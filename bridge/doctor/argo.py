@@ -21,6 +21,7 @@ from bridge.adapters.probe import Answer, NoAnswer, Probe
 from bridge.domain.actions import ActionDefinition
 from bridge.domain.checkups import (
     Finding,
+    Outcome,
     certificate_of,
     clock_of,
     differences,
@@ -79,14 +80,14 @@ class _Checks:
 
     async def all(self) -> list[Finding]:
         """From the connection to the templates."""
-        before = datetime.now(UTC)
         version = await self._probe.ask("GET", "/api/v1/version")
+        now = datetime.now(UTC)
         reached = self._reached(version)
-        if not version.good:
+        if reached.outcome is not Outcome.OK:
             return [reached]
         return [
             reached,
-            clock_of("Argo", here=before, there=version.date),
+            clock_of("Argo", here=now, there=version.date),
             *_certificate(version),
             await self._list(),
             await self._watch(),

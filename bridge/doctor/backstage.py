@@ -50,15 +50,14 @@ async def check_backstage(settings: Settings) -> list[Finding]:
 
 
 async def _all(settings: Settings, probe: Probe, keys: KeySets) -> list[Finding]:
-    before = datetime.now(UTC)
     answer = await probe.ask("GET", "/api/catalog/entities", query={"limit": "1"})
+    now = datetime.now(UTC)
     found = [
         ok("Backstage", f"answers at {settings.backstage_url}"),
-        clock_of("Backstage", here=before, there=answer.date),
+        clock_of("Backstage", here=now, there=answer.date),
     ]
     if answer.certificate_ends is not None:
-        ends = answer.certificate_ends
-        found.append(certificate_of("Backstage", ends=ends, now=datetime.now(UTC)))
+        found.append(certificate_of("Backstage", ends=answer.certificate_ends, now=now))
     found += await _keys(settings, keys)
     found.append(_catalog(answer))
     if answer.good:

@@ -311,10 +311,13 @@ async def test_a_certificate_of_argo_that_ends_soon_is_told(tmp_path: Path):
 
 async def test_something_else_at_argos_address_is_no_argo(tmp_path: Path):
     """A proxy's or another service's page is told as what it is."""
-    async with backstage() as url:
-        finding = (await found(tmp_path, argo_url=url))["Argo"]
-    assert finding.outcome == "failed"
-    assert "BRIDGE_ARGO_URL" in finding.mend
+    page = Starlette(routes=[Route("/{path:path}", lambda _: Response("<html></html>"))])
+    for app in (Portal().app(), page):
+        async with serve_app(app) as url:
+            findings = await found(tmp_path, argo_url=url)
+        assert findings["Argo"].outcome == "failed"
+        assert "BRIDGE_ARGO_URL" in findings["Argo"].mend
+        assert "Argo: list workflows" not in findings
 
 
 # --- Backstage and issuers ----------------------------------------------------------------------
