@@ -20,7 +20,7 @@ CONFIGURATION = "workflow-controller-configmap"
 
 _RUN_ARGO = {"name": "var-run-argo", "mountPath": "/var/run/argo"}
 _TMP = {"name": "tmp-dir-argo", "mountPath": "/tmp"}  # noqa: S108 - the executor's own folder
-_POD_FIELDS = ("tolerations", "nodeSelector", "affinity", "priorityClassName", "imagePullSecrets")
+_POD_FIELDS = ("tolerations", "nodeSelector", "affinity", "automountServiceAccountToken")
 # What the executor's containers of a resource template get if the configuration says nothing.
 _MINIMAL = {
     "capabilities": {"drop": ["ALL"]},
@@ -29,27 +29,16 @@ _MINIMAL = {
 }
 
 
-def pods_of(document: Document) -> Iterator[Document]:
-    """The pod that a Deployment, Job, CronJob, StatefulSet or DaemonSet makes, if it is one."""
-    spec = document.get("spec") or {}
-    if document["kind"] == "CronJob":
-        spec = spec["jobTemplate"]["spec"]
-    template = spec.get("template") or {}
-    if document["kind"] in {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}:
-        yield _pod(
-            f"{document['metadata']['name']}-check",
-            str(document["metadata"]["namespace"]),
-            template["spec"],
-            labels=template.get("metadata", {}).get("labels"),
-        )
+def pod_of(document: Document) -> Document:
+    """The pod that a Deployment or Job makes."""
+    metadata, template = document["metadata"], document["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    return _pod(f"{metadata['name']}-check", metadata["namespace"], template["spec"], labels=labels)
 
 
 def configuration(argo: Built) -> Document:
     """The configuration of Argo's controller, decoded."""
     data = argo.named("ConfigMap", CONFIGURATION)["data"]
-    if "config" in data:
-        found: Document = yaml.safe_load(data["config"])
-        return found
     return {key: yaml.safe_load(value) for key, value in data.items()}
 
 
@@ -86,7 +75,7 @@ def _workflow_pod(template: Document, spec: Document, config: Mapping[str, Any])
     main.pop("env", None)
     waiting = [] if is_resource else [{**helper, "name": "wait", "command": ["argoexec", "wait"]}]
     context = template.get("securityContext") or spec.get("securityContext")
-    pod = {
+    return {
         "restartPolicy": "Never",
         "serviceAccountName": template.get("serviceAccountName") or spec.get("serviceAccountName"),
         "securityContext": context or {},
@@ -95,11 +84,8 @@ def _workflow_pod(template: Document, spec: Document, config: Mapping[str, Any])
         "volumes": [{"name": each["name"], "emptyDir": {}} for each in (_RUN_ARGO, _TMP)],
         **{field: spec[field] for field in _POD_FIELDS if field in spec},
     }
-    if "automountServiceAccountToken" in spec:
-        pod["automountServiceAccountToken"] = spec["automountServiceAccountToken"]
-    return pod
 
 
-def _pod(name: str, namespace: str, spec: Document, labels: Document | None = None) -> Document:
+def _pod(name: str, namespace: str, spec: Document, *, labels: Document | None = None) -> Document:
     metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

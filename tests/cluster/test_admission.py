@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.conftest import Cluster
 from tests.cluster.kubectl import KubectlError
-from tests.cluster.pods import configuration, pods_of, workflow_pods
+from tests.cluster.pods import configuration, pod_of, workflow_pods
 from tests.deploy.manifests import kustomizations
 from tests.deploy.schemas import is_custom, title
 
@@ -35,8 +35,8 @@ def test_our_namespaces_enforce_restricted_pods(cluster: Cluster, namespace: str
 
 def test_pod_security_admits_the_pods_of_the_manifests(cluster: Cluster, report: list[str]):
     """Controller, server, bridge and jobs start in namespaces that admit restricted pods only."""
-    kinds = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
-    pods = [pod for each in cluster.documents(*kinds) for pod in pods_of(each)]
+    assert cluster.documents("StatefulSet", "DaemonSet", "CronJob", "Pod") == []
+    pods = [pod_of(each) for each in cluster.documents("Deployment", "Job")]
     for pod in pods:
         cluster.admin.create(pod, "--dry-run=server")
     report.append(f"restricted admits: {', '.join(sorted({title(pod) for pod in pods}))}")
@@ -44,22 +44,23 @@ def test_pod_security_admits_the_pods_of_the_manifests(cluster: Cluster, report:
     assert names >= {"workflow-controller", "argo-server", "argo-bridge"}
 
 
-def test_pod_security_admits_the_pods_of_workflows(cluster: Cluster, report: list[str]):
+@pytest.mark.parametrize("name", ["deploy/argo", "deploy/overlays/argo-any-cluster"])
+def test_pod_security_admits_the_pods_of_workflows(cluster: Cluster, report: list[str], name: str):
     """With the configuration of Argo that is shipped, every step of the workflows can start."""
-    argo = cluster.built["deploy/argo"]
+    argo = cluster.built[name]
     config = configuration(argo)
     templates = list(argo.of_kind("WorkflowTemplate"))
     pods = [pod for each in templates for pod in workflow_pods(each, config)]
     for pod in pods:
         cluster.admin.create(pod, "--dry-run=server")
-    report.append(f"restricted admits: {', '.join(sorted({title(pod) for pod in pods}))}")
+    report.append(f"{name}: restricted admits {', '.join(sorted({title(pod) for pod in pods}))}")
     assert {"namespace-provisioning"} <= {each["metadata"]["name"] for each in templates}
     assert "workflow-create-namespace" in {pod["metadata"]["name"] for pod in pods}
 
 
 def test_pod_security_is_in_force(cluster: Cluster):
     """The checks above mean something: a pod that may become root is refused."""
-    pod = copy.deepcopy(next(iter(pods_of(cluster.documents("Deployment")[0]))))
+    pod = copy.deepcopy(pod_of(cluster.documents("Deployment")[0]))
     pod["spec"]["containers"][0].pop("securityContext", None)
     with pytest.raises(KubectlError, match="violates PodSecurity"):
         cluster.admin.create(pod, "--dry-run=server")
