@@ -101,6 +101,18 @@ def exported() -> dict[str, Sequence[str]]:
     return found | {rule["record"]: _KEPT.findall(rule["expr"]) for rule in rules("record")}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes expressions as blocks, whatever other libraries have taught PyYAML's own dumper."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def wrapped() -> str:
     """The manifest of the Prometheus Operator with all rules."""
     manifest = {
@@ -109,7 +121,8 @@ def wrapped() -> str:
         "metadata": {"name": "argo-bridge", "labels": {"app.kubernetes.io/name": "argo-bridge"}},
         "spec": {"groups": groups()},
     }
-    return _HEAD + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return _HEAD + text
 
 
 if __name__ == "__main__":

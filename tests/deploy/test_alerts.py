@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.deploy.monitoring import (
     CASES,
@@ -17,6 +18,7 @@ from tests.deploy.monitoring import (
     WRAPPED,
     cases,
     exported,
+    groups,
     named,
     promtool,
     rules,
@@ -54,6 +56,15 @@ def test_prometheus_takes_the_rules():
     said = promtool("check", "rules", "--lint-fatal", *RULES)
     assert said.returncode == 0, said.stderr
     assert len(re.findall("SUCCESS", said.stdout)) == len(RULES) == 3
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_what_is_recorded_is_there_before_alerts_are_looked_at(path: Path):
+    """Promtool evaluates groups in any order unless it is told one, and figures differ by it."""
+    order = yaml.safe_load(path.read_text())["group_eval_order"]
+    recording = {g["name"] for g in groups() if any("record" in rule for rule in g["rules"])}
+    assert set(order) == {g["name"] for g in groups()}
+    assert set(order[: len(recording)]) == recording
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
