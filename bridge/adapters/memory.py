@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from time import monotonic
 from typing import Any
 
@@ -48,8 +50,8 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-_RANDOM_BITS = 80
-"""Of a ULID's 128; the rest is the time in milliseconds."""
+_RANDOM_BYTES = 10
+"""Of a ULID's 16; the rest is the time in milliseconds."""
 
 
 class SystemChance:
@@ -57,14 +59,17 @@ class SystemChance:
 
     def __init__(self) -> None:
         self._last = 0
-        # Seeded by the system once: asking it for every id hands the interpreter to another thread.
-        self._random = random.Random()  # noqa: S311 - an id is no secret: who may see its run is asked
+        # The system is asked once: for every id it would hand the interpreter to another thread.
+        self._key, self._drawn = secrets.token_bytes(), 0
 
     def run_id(self) -> str:
         """See Chance; within a millisecond ids still grow, so that lists keep their order."""
         milliseconds = time.time_ns() // 1_000_000
-        drawn = milliseconds << _RANDOM_BITS | self._random.getrandbits(_RANDOM_BITS)
-        self._last = max(drawn, self._last + 1)
+        self._drawn += 1
+        count = self._drawn.to_bytes(8, "big")
+        drawn = blake2b(count, key=self._key, digest_size=_RANDOM_BYTES).digest()
+        moment = milliseconds.to_bytes(6, "big")
+        self._last = max(int.from_bytes(moment + drawn, "big"), self._last + 1)
         return str(ULID.from_int(self._last)).lower()
 
     def jitter(self, seconds: float) -> float:

@@ -27,6 +27,10 @@ class NoAnswer(Exception):
     """The peer cannot be reached, or says nothing in time; the text says why."""
 
 
+_SUCCESSFUL = range(200, 300)
+"""RFC 9110, section 15.3."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back; ``reason`` is the text of a refusal, one line."""
@@ -40,7 +44,7 @@ class Answer:
     @property
     def good(self) -> bool:
         """Whether it is a 2xx."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, 15.3
+        return self.status in _SUCCESSFUL
 
 
 class Probe:

@@ -5,9 +5,10 @@ Knows where a request comes from. Must not know what it asks for.
 
 from __future__ import annotations
 
-import random
 import re
+import secrets
 from collections.abc import Awaitable
+from hashlib import blake2b
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,8 +24,8 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        # Seeded by the system once: asking it each time hands the interpreter to another thread.
-        self._random = random.Random()  # noqa: S311 - an id is no secret
+        # The system is asked once: each time it would hand the interpreter to another thread.
+        self._key, self._count = secrets.token_bytes(), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Put a Source into ``scope["state"]``, and the id into the log and the answer."""
@@ -48,4 +49,6 @@ class RequestIds:
             await self._app(scope, receive, named)
 
     def _new(self) -> bytes:
-        return b"%032x" % self._random.getrandbits(128)
+        self._count += 1
+        count = self._count.to_bytes(8, "big")
+        return blake2b(count, key=self._key, digest_size=16).hexdigest().encode()

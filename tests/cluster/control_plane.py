@@ -18,13 +18,12 @@ import ssl
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -174,7 +173,7 @@ def _ready(process: subprocess.Popen[bytes], url: str, certificate: Path, log: P
         try:
             _get(f"{url}/readyz", certificate)
             version: str = json.loads(_get(f"{url}/version", certificate))["gitVersion"]
-        except OSError:
+        except (httpx.HTTPError, OSError):  # its certificate may not be there yet
             time.sleep(0.1)
         else:
             return version
@@ -183,12 +182,9 @@ def _ready(process: subprocess.Popen[bytes], url: str, certificate: Path, log: P
 
 def _get(url: str, certificate: Path) -> bytes:
     trusted = ssl.create_default_context(cafile=str(certificate))
-    request = urllib.request.Request(  # noqa: S310 - the address is our own
-        url, headers={"Authorization": f"Bearer {_ADMIN_TOKEN}"}
-    )
-    with urllib.request.urlopen(request, timeout=5, context=trusted) as answer:  # noqa: S310 - same
-        body: bytes = answer.read()
-    return body
+    headers = {"Authorization": f"Bearer {_ADMIN_TOKEN}"}
+    answer = httpx.get(url, headers=headers, verify=trusted, timeout=5, trust_env=False)
+    return answer.raise_for_status().content
 
 
 def _write_keys(private: Path, public: Path) -> None:

@@ -19,7 +19,7 @@ EXECUTOR_IMAGE = "quay.io/argoproj/argoexec:v4.1.2"
 CONFIGURATION = "workflow-controller-configmap"
 
 _RUN_ARGO = {"name": "var-run-argo", "mountPath": "/var/run/argo"}
-_TMP = {"name": "tmp-dir-argo", "mountPath": "/tmp"}  # noqa: S108 - the executor's own folder
+_TMP = {"name": "tmp-dir-argo", "mountPath": "/tmp"}  # noqa: S108 - a path in the pod, not of this process
 _POD_FIELDS = ("tolerations", "nodeSelector", "affinity", "automountServiceAccountToken")
 # What the executor's containers of a resource template get if the configuration says nothing.
 _MINIMAL = {

@@ -71,7 +71,7 @@ class Prometheus:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for job in JOBS:
                 seen = f'count_over_time((timestamp(up{{job="{job}"}} == 1) > {now})[1m:1s])'
-                while await self.value(seen) < times:  # noqa: ASYNC110 - what is waited for is there
+                while await self.value(seen) < times:  # noqa: ASYNC110 - Prometheus tells nobody
                     await asyncio.sleep(0.05)
 
 
@@ -92,7 +92,7 @@ async def scraped_bridge(folder: Path) -> AsyncIterator[Prometheus]:
 async def _bridge(folder: Path) -> AsyncIterator[str]:
     """The address of a bridge with an embedded Argo and a catalog."""
     reach: list[str] = []
-    catalog = FakeCatalog(_PUBLIC_URL, lambda: reach, random.Random(1))  # noqa: S311 - delays only
+    catalog = FakeCatalog(_PUBLIC_URL, lambda: reach, random.Random(1))  # noqa: S311 - delays that repeat, no secret
     async with AsyncExitStack() as stack:
         backstage = await stack.enter_async_context(serve_app(catalog.app()))
         stack.push_async_callback(catalog.aclose)

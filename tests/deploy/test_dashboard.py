@@ -66,13 +66,18 @@ async def resolved(prometheus: Prometheus, dashboard: dict[str, Any]) -> dict[st
     return values
 
 
+def filled(query: str, values: dict[str, str]) -> str:
+    """The query with its variables replaced."""
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], query)
+
+
 async def test_every_panel_draws(tmp_path: Path):
     """Scraped from a bridge that runs, every query shows a number, and no alert is near."""
     async with scraped_bridge(tmp_path) as prometheus:
         for name, dashboard in dashboards().items():
             values = await resolved(prometheus, dashboard)
             for title, query in queries(dashboard):
-                asked = re.sub(r"\$(\w+)", lambda found: values[found[1]], query)  # noqa: B023 - used at once
+                asked = filled(query, values)
                 assert await prometheus.drawn(asked), f"{name}: {title} draws nothing: {asked}"
         judged = [
             rule for group in (await prometheus.ask("rules"))["groups"] for rule in group["rules"]

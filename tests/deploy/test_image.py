@@ -160,7 +160,7 @@ def test_the_builder_gets_what_is_copied_and_little_else():
         ".venv/bin/python",
         "bridge.db",
         "tests/conftest.py",
-        ".run/image/root/etc/passwd",
+        ".run/image/root.tar.gz",
         "backstage-actions/scaffolder-module/node_modules/x",
         "bridge/__pycache__/cli.cpython-311.pyc",
     ):

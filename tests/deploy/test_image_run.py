@@ -76,7 +76,7 @@ def test_it_runs_with_nothing_but_its_data(tiny_root: Path, tmp_path: Path):
         ["CapEff:", "0" * 16],
         ["CapBnd:", "0" * 16],
         ["NoNewPrivs:", "1"],
-        ["can", "write", "/tmp/own"],  # noqa: S108  the image's own
+        ["can", "write", "/tmp/own"],  # noqa: S108 - a path within the image
         ["can", "write", "/var/lib/bridge/own"],
         SEEN,
     ]
