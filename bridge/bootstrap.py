@@ -356,6 +356,7 @@ class Bridge:
         parts = Parts(
             store=adapters.store,
             clock=adapters.clock,
+            chance=adapters.chance,
             actions=self.actions,
             access=self.access,
             runs=self.runs,

@@ -22,9 +22,9 @@ from bridge.adapters.argo import ArgoEngine, ArgoTarget
 from bridge.adapters.backstage import BackstageCatalog
 from bridge.adapters.http import Lanes, client, tls_context, token_source
 from bridge.adapters.keys import keys_of_backstage
-from bridge.adapters.memory import SystemChance, SystemClock
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
+from bridge.adapters.system import SystemChance, SystemClock
 from bridge.domain.runs import INSTANCE_LABEL
 from bridge.identity import Issuers, open_issuers
 from bridge.metrics import Metrics

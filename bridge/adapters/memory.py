@@ -1,4 +1,4 @@
-"""Runs in memory, and real time and chance.
+"""Runs in memory.
 
 Knows the RunStore contract in its plainest form: it is what the SQL stores are compared with.
 Must not be used where a restart may lose nothing.
@@ -7,18 +7,12 @@ Must not be used where a restart may lose nothing.
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from datetime import UTC, datetime
-from hashlib import blake2b
-from time import monotonic
+from datetime import datetime
 from typing import Any
 
-from ulid import ULID
-
+from bridge.adapters.system import SystemClock
 from bridge.domain.audit import AuditDraft, AuditRecord, linked
 from bridge.domain.commands import Command
 from bridge.domain.entities import EntityDocument, EntityRef
@@ -32,49 +26,6 @@ from bridge.domain.errors import (
 from bridge.domain.events import Event, EventDraft
 from bridge.domain.runs import Acceptance, NewRun, Run, apply_changes, decide_acceptance
 from bridge.ports import Appended, AuditFilter, Clock, Commanded, Entry, RunFilter
-
-
-class SystemClock:
-    """The machine's time."""
-
-    def now(self) -> datetime:
-        """See Clock."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """See Clock."""
-        return monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """See Clock."""
-        await asyncio.sleep(seconds)
-
-
-_RANDOM_BYTES = 10
-"""Of a ULID's 16; the rest is the time in milliseconds."""
-
-
-class SystemChance:
-    """ULIDs and a plain random generator."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        # The system is asked once: for every id it would hand the interpreter to another thread.
-        self._key, self._drawn = secrets.token_bytes(), 0
-
-    def run_id(self) -> str:
-        """See Chance; within a millisecond ids still grow, so that lists keep their order."""
-        milliseconds = time.time_ns() // 1_000_000
-        self._drawn += 1
-        count = self._drawn.to_bytes(8, "big")
-        drawn = blake2b(count, key=self._key, digest_size=_RANDOM_BYTES).digest()
-        moment = milliseconds.to_bytes(6, "big")
-        self._last = max(int.from_bytes(moment + drawn, "big"), self._last + 1)
-        return str(ULID.from_int(self._last)).lower()
-
-    def jitter(self, seconds: float) -> float:
-        """See Chance."""
-        return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from bridge.adapters.http import client, tls_context, token_source
 from bridge.adapters.keys import KeySets, keys_of_backstage
-from bridge.adapters.memory import SystemClock
 from bridge.adapters.probe import Answer, NoAnswer, Probe
+from bridge.adapters.system import SystemClock
 from bridge.doctor.issuers import check_keys
 from bridge.domain.checkups import Finding, certificate_of, clock_of, failed, ok, skipped
 from bridge.domain.entities import cluster_document

@@ -13,8 +13,8 @@ from pathlib import Path
 from bridge.adapters import postgres, sqlite
 from bridge.adapters.definitions import DefinitionFolders
 from bridge.adapters.http import client, tls_context
-from bridge.adapters.memory import SystemClock
 from bridge.adapters.probe import NoAnswer, Probe, certificate_end
+from bridge.adapters.system import SystemClock
 from bridge.domain.checkups import Finding, certificate_of, failed, ok, skipped
 from bridge.domain.definitions import Catalogue
 from bridge.domain.errors import StoreUnavailable

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from bridge.adapters.keys import KeySets, KeysUnreadable
-from bridge.adapters.memory import SystemClock
+from bridge.adapters.system import SystemClock
 from bridge.domain.checkups import Finding, failed, ok
 from bridge.identity import open_issuers
 from bridge.settings import Settings

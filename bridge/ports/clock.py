@@ -32,6 +32,10 @@ class Chance(Protocol):
         """A new run id: 26 lower-case characters, sortable by time."""
         ...
 
+    def request_id(self) -> str:
+        """A new id for one HTTP request: 32 hexadecimal digits that nobody can foretell."""
+        ...
+
     def jitter(self, seconds: float) -> float:
         """Between half of *seconds* and all of it."""
         ...

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from bridge.domain.errors import BridgeError, Draining
 from bridge.domain.json_text import BodyLimits
 from bridge.domain.redaction import Redactor
-from bridge.ports import Clock, RunStore, Tracer
+from bridge.ports import Chance, Clock, RunStore, Tracer
 from bridge.services.access import Access
 from bridge.services.actions import Actions
 from bridge.services.control import Control
@@ -71,6 +71,7 @@ class Parts:
 
     store: RunStore
     clock: Clock
+    chance: Chance
     actions: Actions
     access: Access
     runs: Runs
@@ -170,8 +171,10 @@ def _unless_draining(draining: Callable[[], bool], handler: Handler) -> Handler:
 def _middleware(parts: Parts, table: list[Route]) -> Iterator[Middleware]:
     """What every request passes, the outermost first; none may hold back a stream."""
     guard = parts.guard
-    yield Middleware(MeasureRequests, routes=table, on_answer=parts.measuring.on_answer)
-    yield Middleware(RequestIds)
+    yield Middleware(
+        MeasureRequests, routes=table, clock=parts.clock, on_answer=parts.measuring.on_answer
+    )
+    yield Middleware(RequestIds, chance=parts.chance)
     yield Middleware(SecureAnswers, https=guard.https)
     if guard.own_machine_only:
         origins = frozenset(guard.origins)

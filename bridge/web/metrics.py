@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from time import monotonic
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bridge.domain.errors import Unauthenticated
+from bridge.ports import Clock
 from bridge.web.verifiers.statics import Holders, holder_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -64,9 +64,11 @@ class MeasureRequests:
         app: ASGIApp,
         *,
         routes: Iterable[Route],
+        clock: Clock,
         on_answer: Callable[[str, str, int, float], object],
     ) -> None:
         self._app = app
+        self._clock = clock
         known = tuple(routes)
         self._templates = {route.path: route.path_regex for route in known}
         self._of_endpoints: dict[object, str] = {route.endpoint: route.path for route in known}
@@ -77,13 +79,14 @@ class MeasureRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, begun = monotonic(), False
+        began, begun = self._clock.monotonic(), False
 
         def tell(status: int) -> None:
             nonlocal begun
             begun = True
             method = scope["method"] if scope["method"] in _METHODS else OTHER
-            self._on_answer(self._template(scope), method, status, monotonic() - began)
+            took = self._clock.monotonic() - began
+            self._on_answer(self._template(scope), method, status, took)
 
         # No coroutine of its own: this is called for every event of every stream.
         def sending(message: Message) -> Awaitable[None]:

@@ -55,7 +55,6 @@ class OwnMachineOnly:
         self._app = app
         self._hosts = hosts
         self._origins = origins
-        self._passed = ""  # nearly all requests name the same host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse what a browser was led to do."""
@@ -68,12 +67,10 @@ class OwnMachineOnly:
     def _refusal(self, scope: Scope) -> BridgeError | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if host != self._passed or not host:
-            if not self._is_ours(host):
-                return HostUnknown(
-                    "In demo mode the bridge answers to localhost and BRIDGE_PUBLIC_URL only."
-                )
-            self._passed = host
+        if not self._is_ours(host):
+            return HostUnknown(
+                "In demo mode the bridge answers to localhost and BRIDGE_PUBLIC_URL only."
+            )
         if scope["method"] in _SAFE or self._may(headers, host):
             return None
         return CrossSite("In demo mode pages of other sites may only read.")

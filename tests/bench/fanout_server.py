@@ -21,8 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge.adapters.definitions import DefinitionFolders
-from bridge.adapters.memory import SystemChance, SystemClock
 from bridge.adapters.sqlite import SqliteStore
+from bridge.adapters.system import SystemChance, SystemClock
 from bridge.domain.callers import Caller
 from bridge.domain.events import Event, EventDraft, log
 from bridge.domain.frames import encode_event

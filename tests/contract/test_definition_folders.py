@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bridge.adapters.definitions import DefinitionFolders
-from bridge.adapters.memory import SystemChance, SystemClock
+from bridge.adapters.system import SystemChance, SystemClock
 from bridge.domain.definitions import Catalogue, Problem
 from bridge.domain.yaml_text import MAX_BYTES
 from tests.domain.making import DOCUMENT
@@ -102,6 +102,14 @@ def test_run_ids_sort_by_time_and_jitter_stays_in_its_half():
     assert all(len(one) == 26 and one == one.lower() for one in ids)
     assert [one[:10] for one in ids] == sorted(one[:10] for one in ids)
     assert all(5 <= chance.jitter(10) <= 10 for _ in range(50))
+
+
+def test_request_ids_are_never_the_same():
+    """Each request can be found in the log, whichever replica answered it."""
+    ids = [each.request_id() for each in (SystemChance(), SystemChance()) for _ in range(500)]
+
+    assert len(set(ids)) == 1000
+    assert all(len(one) == 32 and int(one, 16) for one in ids)
 
 
 RISKY = """\

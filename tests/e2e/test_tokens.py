@@ -16,7 +16,7 @@ import pytest
 
 from bridge.adapters.http import client
 from bridge.adapters.keys import keys_of_backstage
-from bridge.adapters.memory import SystemClock
+from bridge.adapters.system import SystemClock
 from bridge.domain.errors import Unauthenticated
 from bridge.identity import authenticator_of
 from bridge.settings import Settings

@@ -92,6 +92,11 @@ class FakeChance:
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
+        self._requests = itertools.count(1)
+
+    def request_id(self) -> str:
+        """See Chance."""
+        return f"{next(self._requests):032x}"
 
     def run_id(self) -> str:
         """See Chance."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from starlette.routing import Route
 
-from bridge.adapters.memory import SystemClock
+from bridge.adapters.system import SystemClock
 from bridge.domain.errors import IssuerUnavailable, SettingsInvalid, Unauthenticated
 from bridge.identity import authenticator_of
 from bridge.ports import KeySource

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bridge.adapters.memory import SystemClock
+from bridge.adapters.system import SystemClock
 from bridge.domain.credentials import webhook_keys
 from bridge.web.auth import Authenticator, RequireCaller, Verifiers
 from bridge.web.verifiers.webhooks import Webhooks
