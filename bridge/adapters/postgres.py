@@ -24,7 +24,7 @@ from bridge.adapters.postgres_session import (
 )
 from bridge.adapters.schema import HISTORY, Migration, missing
 from bridge.adapters.sql import SqlStore
-from bridge.adapters.sql_audit import link
+from bridge.adapters.sql_runs import finish
 from bridge.adapters.sql_session import Session
 from bridge.adapters.sql_writer import Writer
 from bridge.domain.errors import StoreUnavailable
@@ -53,7 +53,7 @@ class PostgresStore(SqlStore):
             StoreUnavailable: The database cannot be reached, or its schema is not this version's.
         """
         session = await asyncio.to_thread(self._open)
-        self._writer = Writer(session, finish=link, on_commit=self._notices.changed)
+        self._writer = Writer(session, finish=finish, on_commit=self._notices.changed)
         return self
 
     async def __aexit__(self, *exc: object) -> None:

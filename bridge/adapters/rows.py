@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cache
@@ -96,9 +96,11 @@ def into(table: str, columns: Iterable[str]) -> str:
     return " ".join(("INSERT INTO", quoted(table), f"({', '.join(map(quoted, columns))})"))
 
 
-def insert(table: str, columns: Sequence[str]) -> str:
-    """The statement that inserts a row of *columns*."""
-    return f"{into(table, columns)} VALUES ({marks(len(columns))})"
+@cache
+def insert(table: str, columns: tuple[str, ...], *, rows: int = 1) -> str:
+    """The statement that inserts *rows* of *columns*."""
+    values = ", ".join([f"({marks(len(columns))})"] * rows)
+    return f"{into(table, columns)} VALUES {values}"
 
 
 @cache

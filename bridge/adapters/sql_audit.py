@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bridge.adapters.rows import AUDIT_COLUMNS, audit_to_row, insert
+from bridge.adapters.rows import AUDIT_COLUMNS, audit_to_row
 from bridge.adapters.sql_session import Session
 from bridge.domain.audit import AuditDraft, AuditRecord, linked
 
-_INSERT = insert("audit", AUDIT_COLUMNS)
 _LAST = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
 
 
@@ -24,7 +23,7 @@ def keep(draft: AuditDraft, now: datetime, session: Session) -> None:
 
 
 def link(session: Session) -> None:
-    """Write what the transaction keeps, as the end of the chain; the last thing before a commit."""
+    """Write what the transaction keeps as the end of the chain; the jobs write nothing after it."""
     if not session.trail:
         return
     if session.dialect.lock_trail:
@@ -37,5 +36,5 @@ def link(session: Session) -> None:
         record = linked(draft, now=now, number=number, previous=previous)
         records.append(record)
         previous = record.hash
-    session.change_many(_INSERT, [audit_to_row(record) for record in records])
+    session.insert_many("audit", AUDIT_COLUMNS, [audit_to_row(record) for record in records])
     session.trail.clear()

@@ -69,6 +69,7 @@ def prune_runs(finished_before: datetime, limit: int, session: Session) -> int:
     for table in ("events", "commands", "readers"):
         _remove(table, "run_id", run_ids, session)
     _remove("runs", "id", run_ids, session)
+    session.forget_definitions()
     for digest in sorted({run["definition_digest"] for run in runs}):
         session.change(
             "DELETE FROM definitions WHERE digest = ? "

@@ -41,7 +41,6 @@ from bridge.ports import Appended, Commanded, Entry
 SELECT_COMMAND = select(COMMAND_COLUMNS, "commands")
 
 _INSERT_RUN = insert("runs", RUN_COLUMNS)
-_INSERT_EVENT = insert("events", EVENT_COLUMNS)
 _SEAL = insert("secrets", ("run_id", "sealed"))
 _UNSEAL = delete("secrets", "run_id")
 _NEXT_NUMBER = "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?)"
@@ -62,13 +61,7 @@ def accept(
     new: NewRun, first: EventDraft, audit: Sequence[AuditDraft], owner: str, session: Session
 ) -> Acceptance:
     """See RunStore. A race that an index decides is decided again, by what won it."""
-    row = session.row(
-        f"{SELECT_RUN} WHERE caller = ? AND action = ? AND key = ? ORDER BY attempt DESC LIMIT 1",
-        new.caller,
-        new.action,
-        new.key,
-    )
-    latest = row_to_run(row) if row else None
+    latest = _latest(new, session)
     holder = _holder(new.lock, session)
     acceptance = decide_acceptance(new, latest=latest, holder=holder, owner=owner)
     if acceptance.replayed:
@@ -79,12 +72,24 @@ def accept(
     session.remember(run)
     if latest is not None:
         session.write_run(replace(latest, superseded_by=new.id), ["superseded_by"])
-    event = Event(run.id, 1, new.created_at, first)
-    session.change(_INSERT_EVENT, *event_to_row(event))
+    _tell((Event(run.id, 1, new.created_at, first),), session)
     if new.sealed is not None:
         session.change(_SEAL, run.id, new.sealed)
     _keep_trail(run, audit, new.created_at, session)
     return Acceptance(run=run, replayed=False)
+
+
+def _latest(new: NewRun, session: Session) -> Run | None:
+    """The latest attempt under the same key; a key that was made for this request has none."""
+    if new.key == new.id:
+        return None
+    row = session.row(
+        f"{SELECT_RUN} WHERE caller = ? AND action = ? AND key = ? ORDER BY attempt DESC LIMIT 1",
+        new.caller,
+        new.action,
+        new.key,
+    )
+    return row_to_run(row) if row else None
 
 
 def _holder(lock: str | None, session: Session) -> Run | None:
@@ -99,13 +104,16 @@ def _holder(lock: str | None, session: Session) -> Run | None:
 
 
 def _keep_definition(new: NewRun, session: Session) -> None:
-    known = session.row("SELECT 1 FROM definitions WHERE digest = ?", new.definition_digest)
-    if known is None:
+    digest = new.definition_digest
+    if session.has_definition(digest):
+        return
+    if session.row("SELECT 1 FROM definitions WHERE digest = ?", digest) is None:
         session.change(
             f"{insert('definitions', ('digest', 'document'))} ON CONFLICT (digest) DO NOTHING",
-            new.definition_digest,
+            digest,
             to_json(new.definition),
         )
+    session.remember_definition(digest)
 
 
 # --- changing --------------------------------------------------------------------------------
@@ -124,14 +132,28 @@ def append(
         Event(run_id, seq, now, draft)
         for seq, draft in enumerate(entry.events, start=before.last_seq + 1)
     )
-    if events:
-        session.change_many(_INSERT_EVENT, [event_to_row(event) for event in events])
+    _tell(events, session)
     if after.finished:
         session.change(_UNSEAL, run_id)
     _settle(run_id, entry, now, session)
     _change_entities(entry, now, session)
     _keep_trail(after, entry.audit, now, session)
     return Appended(run=after, events=events)
+
+
+def _tell(events: Sequence[Event], session: Session) -> None:
+    """Add *events* in this transaction: :func:`finish` writes them."""
+    session.writes += len(events)
+    session.events += events
+
+
+def finish(session: Session) -> None:
+    """Write what the jobs of a transaction have left to its end; the last thing before a commit."""
+    if session.events:
+        rows = [event_to_row(event) for event in session.events]
+        session.insert_many("events", EVENT_COLUMNS, rows)
+        session.events.clear()
+    sql_audit.link(session)
 
 
 def _settle(run_id: str, entry: Entry, now: datetime, session: Session) -> None:

@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from bridge.adapters.rows import RUN_COLUMNS, Row, column_value, row_to_run, select, update
+from bridge.adapters.rows import (
+    RUN_COLUMNS,
+    Row,
+    column_value,
+    insert,
+    row_to_run,
+    select,
+    update,
+)
 from bridge.domain.audit import AuditDraft
 from bridge.domain.errors import RunUnknown
+from bridge.domain.events import Event
 from bridge.domain.runs import Run
 
 SELECT_RUN = select(RUN_COLUMNS, "runs")
@@ -58,11 +67,15 @@ class Session(ABC):
     def __init__(self, dialect: Dialect, *, sole_writer: bool) -> None:
         self.dialect = dialect
         self.writes = 0
+        self.events: list[Event] = []
+        """What the transaction adds to the events of runs: no job of it reads them again."""
         self.trail: list[tuple[AuditDraft, datetime]] = []
         """What the transaction adds to the audit trail, in this order."""
         self._sole_writer = sole_writer
         self._known: dict[str, Run] = {}
         self._fresh: dict[str, Run] = {}
+        self._definitions: set[str] = set()
+        self._fresh_definitions: set[str] = set()
 
     # --- statements --------------------------------------------------------------------------
 
@@ -92,6 +105,26 @@ class Session(ABC):
         """Change rows by one statement each."""
         self.writes += 1
         self.execute_many(sql, rows)
+
+    def insert_many(
+        self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert *rows* of *columns*."""
+        self.change_many(insert(table, columns), rows)
+
+    # --- definitions -------------------------------------------------------------------------
+
+    def has_definition(self, digest: str) -> bool:
+        """Whether a definition is stored for sure."""
+        return digest in self._definitions or digest in self._fresh_definitions
+
+    def remember_definition(self, digest: str) -> None:
+        """Note that this transaction has found or stored a definition."""
+        self._fresh_definitions.add(digest)
+
+    def forget_definitions(self) -> None:
+        """Note that this transaction may remove some that no run has."""
+        self._definitions.clear()
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -151,14 +184,20 @@ class Session(ABC):
         """Note that the transaction is durable; gives the ids of the runs that it wrote."""
         written = list(self._fresh)
         if self._sole_writer:
+            self._definitions |= self._fresh_definitions
             self._known.update(self._fresh)
             for run in self._fresh.values():
                 if run.finished:  # it will not be written again
                     del self._known[run.id]
-        self._fresh.clear()
+        self._forget()
         return written
 
     def rolled_back(self) -> None:
         """Forget what the transaction remembered."""
-        self._fresh.clear()
+        self._forget()
+        self.events.clear()
         self.trail.clear()
+
+    def _forget(self) -> None:
+        self._fresh.clear()
+        self._fresh_definitions.clear()

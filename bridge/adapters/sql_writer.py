@@ -47,18 +47,32 @@ class Writer:
         self._finish = finish
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     def put(self, work: Callable[[Session], T]) -> asyncio.Future[T]:
         """Queue *work*; the future has its result once it is committed."""
         answer: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(work, answer))
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(_Job(work, answer))
         return answer
+
+    def _hand_over(self) -> None:
+        """Give the thread all that one turn of the loop has put, for one commit.
+
+        Woken by the first job, it would commit that one alone, and contend for the interpreter
+        with the loop that is about to put the others.
+        """
+        if self._gathered:
+            self._jobs.put(self._gathered)
+            self._gathered = []
 
     async def aclose(self) -> None:
         """Finish what is queued and close the connection."""
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -66,13 +80,13 @@ class Writer:
         open_ = True
         while open_:
             batch: list[_Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) == _BATCH or self._jobs.empty():
+            jobs = self._jobs.get()
+            while jobs is not None:
+                batch += jobs
+                if len(batch) >= _BATCH or self._jobs.empty():
                     break
-                job = self._jobs.get()
-            open_ = job is not None
+                jobs = self._jobs.get()
+            open_ = jobs is not None
             if batch:
                 written: list[str] = []
                 outcomes = self._commit(batch, written)

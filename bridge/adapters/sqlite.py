@@ -15,9 +15,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Self
 
+from bridge.adapters.rows import insert
 from bridge.adapters.schema import HISTORY, Migration, missing
 from bridge.adapters.sql import SqlStore
-from bridge.adapters.sql_audit import link
+from bridge.adapters.sql_runs import finish
 from bridge.adapters.sql_session import Cursor, Dialect, Session
 from bridge.adapters.sql_writer import Writer
 from bridge.domain.errors import StoreUnavailable
@@ -25,6 +26,8 @@ from bridge.domain.errors import StoreUnavailable
 _DIALECT = Dialect(lock="", lock_free="", unowned="TRUE")
 """There is one writer and one process: nothing to wait for, and no other owner can live."""
 _READERS = 2
+_ROWS_AT_ONCE = 32
+"""Times the columns of a table it stays far below SQLite's limit of values in a statement."""
 
 
 class SqliteStore(SqlStore):
@@ -42,7 +45,7 @@ class SqliteStore(SqlStore):
             StoreUnavailable: There can be no such file, it is none of ours, or it is in use.
         """
         connection = await asyncio.to_thread(self._open)
-        self._writer = Writer(SqliteSession(connection), finish=link)
+        self._writer = Writer(SqliteSession(connection), finish=finish)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -96,6 +99,21 @@ class SqliteSession(Session):
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """See Session."""
         self.db.executemany(sql, rows)
+
+    def insert_many(
+        self, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """See Session; many rows to a statement, because each gives the interpreter away.
+
+        Their numbers are powers of two, so that few statements have to be kept compiled.
+        """
+        begun = 0
+        while begun < len(rows):
+            count = min(1 << (len(rows) - begun).bit_length() - 1, _ROWS_AT_ONCE)
+            chosen = rows[begun : begun + count]
+            values = [value for row in chosen for value in row]
+            self.change(insert(table, columns, rows=count), *values)
+            begun += count
 
     def begin(self) -> None:
         """See Session."""

@@ -36,6 +36,20 @@ async def test_an_accepted_run_is_stored_with_its_first_event(store):
     assert (event.seq, event.time, event.draft) == (1, NOW, ACCEPTED)
 
 
+@pytest.mark.parametrize("many", [2, 3, 32, 33, 100])
+async def test_events_of_many_writes_at_once_are_all_kept_in_order(store, many):
+    """However many lines of however many runs come together, each run has its own, in order."""
+    runs = [await accept(store, number) for number in range(3)]
+    said = [log(f"line {number}") for number in range(many)]
+
+    await asyncio.gather(*(write(store, run.id, *said, log(run.id)) for run in runs))
+
+    for run in runs:
+        events = await store.events(run.id, after=1, limit=many + 2)
+        assert [event.seq for event in events] == list(range(2, many + 3))
+        assert [event.draft for event in events] == [*said, log(run.id)]
+
+
 async def test_the_same_request_again_is_the_same_run(store):
     """A client that repeats itself gets the run that is there, and no second event."""
     first = await accept(store, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 
 import pytest
 
@@ -27,9 +28,32 @@ def insert(number: int):
     return lambda session: session.change("INSERT INTO t VALUES (?)", number)
 
 
+def counting(calls: list[object], begin):
+    def counted(session: Session) -> None:
+        calls.append(session)
+        begin(session)
+
+    return counted
+
+
 async def numbers(writer: Writer) -> list[int]:
     rows = await writer.put(lambda session: session.rows("SELECT n FROM t ORDER BY n"))
     return [row[0] for row in rows]
+
+
+async def test_what_one_turn_of_the_loop_writes_is_one_commit(writer, monkeypatch):
+    """A burst of requests waits for the disk once, not once for its first and once for the rest."""
+    begun = []
+    monkeypatch.setattr(SqliteSession, "begin", counting(begun, SqliteSession.begin))
+
+    jobs = []
+    for number in range(20):
+        jobs.append(writer.put(insert(number)))
+        time.sleep(0.001)  # noqa: ASYNC251 - what a request costs: the writer's thread could begin
+    await asyncio.gather(*jobs)
+
+    assert len(begun) == 1
+    assert await numbers(writer) == list(range(20))
 
 
 async def test_a_job_that_fails_after_writing_leaves_nothing(writer):
