@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from bridge import __version__
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
 from bridge.adapters.backstage import BackstageCatalog
-from bridge.adapters.http import Lanes, client, tls_context, token_source
+from bridge.adapters.http import Lane, Lanes, client, tls_context, token_source
 from bridge.adapters.keys import keys_of_backstage
 from bridge.adapters.postgres import PostgresStore
 from bridge.adapters.sqlite import SqliteStore
@@ -115,18 +115,14 @@ def store_of(settings: Settings) -> PostgresStore | SqliteStore:
 
 
 async def _open_engine(settings: Settings, stack: AsyncExitStack, metrics: Metrics) -> ArgoEngine:
-    open_client = partial(
-        client,
-        settings.argo_url,
-        timeout=settings.argo_timeout / 1_000,
-        verify=tls_context(verify=settings.argo_verify_tls, ca_file=settings.ca_file),
-    )
+    url, timeout = settings.argo_url, settings.argo_timeout / 1_000
+    verify = tls_context(verify=settings.argo_verify_tls, ca_file=settings.ca_file)
     lanes = [
-        await stack.enter_async_context(open_client(connections=1))
+        await stack.enter_async_context(Lane(url, timeout=timeout, verify=verify))
         for _ in range(CONTROL_CONNECTIONS)
     ]
     streams = await stack.enter_async_context(
-        open_client(connections=settings.argo_log_streams + 2)
+        client(url, timeout=timeout, verify=verify, connections=settings.argo_log_streams + 2)
     )
     target = ArgoTarget(
         namespace=settings.argo_namespace,

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import httpx
 
@@ -33,6 +33,7 @@ Any other failure may have come after the peer read the request.
 """
 
 CONNECT_SECONDS = 5.0
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "backstage-argo-bridge"}
 Token = Callable[[], str | None]
 
 
@@ -55,19 +56,25 @@ def client(
         hosts: More hosts, with their ports, where the same may be asked.
         proxy: Address of an HTTP proxy to go by, from the settings only.
     """
-    transport = httpx.AsyncHTTPTransport(
-        verify=verify,
-        trust_env=False,
-        proxy=proxy,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-    )
+    transport = _transport(connections=connections, verify=verify, proxy=proxy)
     return httpx.AsyncClient(
         base_url=base_url,
         follow_redirects=False,
         trust_env=False,
-        timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
+        timeout=_timeouts(timeout),
         transport=_NowhereElse(transport, base=httpx.URL(base_url), hosts=hosts),
     )
+
+
+def _transport(
+    *, connections: int, verify: bool | ssl.SSLContext, proxy: str | None = None
+) -> httpx.AsyncHTTPTransport:
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=proxy, limits=limits)
+
+
+def _timeouts(timeout: float) -> httpx.Timeout:
+    return httpx.Timeout(timeout, connect=CONNECT_SECONDS)
 
 
 class _NowhereElse(httpx.AsyncBaseTransport):
@@ -119,18 +126,64 @@ class Requester(Protocol):
         ...
 
 
+class Lane:
+    """One connection for unary requests to one configured peer; made anew when it was closed.
+
+    Below httpx's client: this peer gets no cookies, redirects or sign-in that a client would
+    look after at each request.
+    """
+
+    def __init__(
+        self, base_url: str, *, timeout: float, verify: bool | ssl.SSLContext = True
+    ) -> None:
+        """Args: see :func:`client`."""
+        self._base = base_url.rstrip("/")
+        self._transport = _transport(connections=1, verify=verify)
+        self._extensions = {"timeout": _timeouts(timeout).as_dict()}
+
+    async def __aenter__(self) -> Self:
+        """Nothing is connected before it is needed."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close the connection."""
+        await self._transport.aclose()
+
+    async def request(
+        self, method: str, url: str, *, params: Any = None, json: Any = None, headers: Any = None
+    ) -> HttpResponse:
+        """See Requester; *url* is a path at the peer, so that nothing leads to another place."""
+        if not url.startswith("/"):
+            raise ElsewhereRefused(f"{url!r} is no path")
+        request = httpx.Request(
+            method,
+            self._base + url,
+            params=params,
+            json=json,
+            headers={**_HEADERS, **(headers or {})},
+            extensions=self._extensions,
+        )
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
+
 class Lanes:
-    """Clients of one connection each, for many small calls to one peer.
+    """Requesters of one connection each, for many small calls to one peer.
 
     A shared pool looks at each of its idle connections before every request, by a system call
     each; a lane looks at its own only. The lane used last is taken first, so that few stay open.
     """
 
-    def __init__(self, clients: Sequence[HttpClient], *, wait: float = 30.0) -> None:
+    def __init__(self, lanes: Sequence[Requester], *, wait: float = 30.0) -> None:
         """Args: *wait* is for how many seconds a request waits for a lane."""
         self._wait = wait
-        self._idle: asyncio.LifoQueue[HttpClient] = asyncio.LifoQueue()
-        for one in clients:
+        self._idle: asyncio.LifoQueue[Requester] = asyncio.LifoQueue()
+        for one in lanes:
             self._idle.put_nowait(one)
 
     async def request(

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
-from bridge.adapters.http import Token, client
+from bridge.adapters.http import Lane, Lanes, Token, client
 from tests.adapters.replay import Received, Reply, replay
 
 PATIENCE_SECONDS = 10.0
@@ -34,10 +34,11 @@ async def engine_at(
         page=page,
     )
     async with (
-        client(url, timeout=patience, connections=2, verify=False) as control,
+        Lane(url, timeout=patience, verify=False) as one,
+        Lane(url, timeout=patience, verify=False) as other,
         client(url, timeout=patience, connections=2, verify=False) as streams,
     ):
-        yield ArgoEngine(target, control=control, streams=streams, token=token)
+        yield ArgoEngine(target, control=Lanes([one, other]), streams=streams, token=token)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.adapters.http import NOT_SENT, ElsewhereRefused, HttpError, client
+from bridge.adapters.http import NOT_SENT, ElsewhereRefused, HttpError, Lane, client
 from bridge.domain.errors import EngineUnavailable
 from tests.adapters.argo import engine_for
 from tests.adapters.replay import Reply, json_reply, replay
@@ -54,6 +54,25 @@ async def test_nothing_is_sent_to_a_place_that_is_not_configured():
     assert (len(peer.received), other.received) == (1, [])
     assert issubclass(ElsewhereRefused, HttpError)
     assert issubclass(ElsewhereRefused, NOT_SENT)
+
+
+async def test_a_lane_leads_to_its_peer_only():
+    """What is called through a lane is a path of the peer, never an address of its own."""
+    async with replay([OK]) as peer, Lane(f"{peer.url}/argo/", timeout=5) as lane:
+        for address in (f"{peer.url}/x", "@evil.example/", ".evil.example/", ""):
+            with pytest.raises(ElsewhereRefused, match="is no path"):
+                await lane.request("GET", address)
+        assert (await lane.request("GET", "//evil.example/x")).status_code == 200
+    (request,) = peer.received
+    assert (request.target, request.headers["host"]) == ("/argo//evil.example/x", peer.url[7:])
+
+
+async def test_a_lane_connects_again_when_its_connection_was_closed():
+    """A peer that closes idle connections costs no request."""
+    closing = Reply(200, {"Connection": "close"}, b"{}")
+    async with replay([closing, OK]) as peer, Lane(peer.url, timeout=5) as lane:
+        answers = [await lane.request("GET", "/") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
 
 
 async def test_more_places_can_be_configured():

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
-from bridge.adapters.http import client
+from bridge.adapters.http import Lane, Lanes, client
 from bridge.domain.workflows import Node, Snapshot
 from bridge.localargo import LocalArgoSettings, serve
 from bridge.ports import WatchEvent, WorkflowEngine
@@ -44,14 +44,14 @@ async def embedded(
     target = ArgoTarget("argo-workflows", "bridge/instance=contract", page=2)
     async with (
         serve(settings) as url,
-        client(url, timeout=PATIENCE_SECONDS, connections=4, verify=False) as control,
+        Lane(url, timeout=PATIENCE_SECONDS) as lane,
         client(url, timeout=PATIENCE_SECONDS, connections=4, verify=False) as streams,
     ):
         if fault:
             async with httpx.AsyncClient(base_url=url) as admin:
                 answer = await admin.put("/faults", json={"unary": [fault]})
                 answer.raise_for_status()
-        yield ArgoEngine(target, control=control, streams=streams, token=lambda: sent)
+        yield ArgoEngine(target, control=Lanes([lane]), streams=streams, token=lambda: sent)
 
 
 def workflow(name: str, *, template: str = "waiting", who: str | None = "you") -> dict[str, Any]:
