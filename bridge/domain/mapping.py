@@ -17,7 +17,7 @@ from bridge.domain.entities import EntityDocument, EntityRef, entity_document
 from bridge.domain.errors import FieldError, InputInvalid
 from bridge.domain.inputs import forbidden_text
 from bridge.domain.references import Roots, render_document, render_template
-from bridge.domain.runs import ACTION_LABEL, INSTANCE_LABEL, RUN_LABEL, Run
+from bridge.domain.runs import ACTION_LABEL, INSTANCE_LABEL, RUN_LABEL, NewRun, Run
 from bridge.domain.traces import TRACE_ANNOTATION
 
 NO_USER = "unknown"
@@ -42,7 +42,7 @@ class WorkflowFacts:
 
 
 def roots_of(
-    run: Run,
+    run: Run | NewRun,
     *,
     definition: ActionDefinition,
     site: Site,

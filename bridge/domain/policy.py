@@ -169,19 +169,21 @@ def relations(caller: Caller, matter: Matter) -> frozenset[Relation]:
     if caller.tenant != matter.tenant:
         return frozenset()
     approvers = matter.approvers
-    holds = {
-        Relation.INVITED: not matter.invited or _is_named(caller, matter.invited),
-        Relation.UNOWNED: matter.team is None,
-        Relation.SERVICE: caller.user is None,
-        Relation.REQUESTER: _asked(caller, matter),
-        Relation.OTHER: not matter.four_eyes or not _may_have_asked(caller, matter),
-        Relation.MEMBER: matter.team is not None and _is_named(caller, (matter.team,)),
-        Relation.APPROVER: approvers is not None
-        and (not approvers or _is_named(caller, approvers)),
-        Relation.ADMIN: administers(caller, matter.action),
-        Relation.CALLBACK: caller.subject == CALLBACK,
-    }
-    return frozenset(relation for relation, so in holds.items() if so)
+    holds = (
+        (Relation.INVITED, not matter.invited or _is_named(caller, matter.invited)),
+        (Relation.UNOWNED, matter.team is None),
+        (Relation.SERVICE, caller.user is None),
+        (Relation.REQUESTER, _asked(caller, matter)),
+        (Relation.OTHER, not matter.four_eyes or not _may_have_asked(caller, matter)),
+        (Relation.MEMBER, matter.team is not None and _is_named(caller, (matter.team,))),
+        (
+            Relation.APPROVER,
+            approvers is not None and (not approvers or _is_named(caller, approvers)),
+        ),
+        (Relation.ADMIN, administers(caller, matter.action)),
+        (Relation.CALLBACK, caller.subject == CALLBACK),
+    )
+    return frozenset(relation for relation, so in holds if so)
 
 
 def is_final(permission: Permission, caller: Caller, matter: Matter) -> bool:

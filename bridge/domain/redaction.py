@@ -109,6 +109,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """*text* with ``***`` in the place of every secret."""
+        if not text:
+            return text
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         lowered = text.lower()
@@ -132,7 +134,7 @@ class Redactor:
                 return value
 
     def _field(self, name: Any, item: Any) -> Any:
-        if _NAMED.search(str(name)) and isinstance(item, str | int | float):
+        if isinstance(item, str | int | float) and _NAMED.search(str(name)):
             return item if isinstance(item, bool) or item in {"", HIDDEN} else HIDDEN
         return self.value(item)
 

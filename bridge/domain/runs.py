@@ -134,6 +134,16 @@ class NewRun:
         return digest([self.action, self.input, *([self.mark] if self.mark else [])])
 
     @property
+    def attempt(self) -> int:
+        """The first, as far as is known before it is accepted."""
+        return 1
+
+    @property
+    def workflow_uid(self) -> str | None:
+        """Of the workflow that is to go on."""
+        return self.takes_over.workflow_uid if self.takes_over is not None else None
+
+    @property
     def workflow_name(self) -> str:
         """The deterministic name: creating it twice is one workflow (research/argo section 7)."""
         if self.takes_over is not None:
@@ -212,7 +222,7 @@ class Run:
             workflow_name=new.workflow_name,
             created_at=new.created_at,
             updated_at=new.created_at,
-            workflow_uid=before.workflow_uid if before else None,
+            workflow_uid=new.workflow_uid,
             state=before.state if before else {},
             lock=new.lock,
             holds_lock=holds_lock,

@@ -90,9 +90,9 @@ class Runs:
             LockHeld, RequestInvalid, SecretsUnreadable, StoreUnavailable.
         """
         new = self._new_run(request)
-        record = attempt_of("run.accept", request.caller, data={"by": "request"})
-        await self._check(new, request.caller, attempt=replace(record, data={"action": new.action}))
-        return await self._accept(new, record, by=request.caller)
+        caller, act = request.caller, "run.accept"
+        await self._check(new, caller, attempt=attempt_of(act, caller, data={"action": new.action}))
+        return await self._accept(new, attempt_of(act, caller, data={"by": "request"}), by=caller)
 
     async def _check(
         self, new: NewRun, caller: Caller, *, attempt: AuditDraft | None = None
@@ -155,22 +155,18 @@ class Runs:
             namespace=self._namespaces[target],
             created_at=self._clock.now(),
         )
-        roots = roots_of(
-            Run.accepted(new, attempt=1),
-            definition=definition,
-            site=self._site,
-            secrets=given.secrets,
-        )
+        roots = roots_of(new, definition=definition, site=self._site, secrets=given.secrets)
         parameters_of(definition, roots=roots)  # refused now, not after the caller has gone
-        new = replace(new, team=_team_of(definition, roots=roots))
         sealed = self._secrets.seal(given, run_id=run_id) if seals else None
-        if sealed is not None:
-            new = replace(new, sealed=sealed.text, mark=sealed.mark)
         lock = definition.spec.lock
-        if lock is None:
-            return new
-        key = render_template(lock.key, roots=roots)
-        return replace(new, lock=key, may_queue=lock.when_held == "queue")
+        return replace(
+            new,
+            team=_team_of(definition, roots=roots),
+            sealed=sealed.text if sealed is not None else None,
+            mark=sealed.mark if sealed is not None else "",
+            lock=render_template(lock.key, roots=roots) if lock is not None else None,
+            may_queue=lock is not None and lock.when_held == "queue",
+        )
 
     async def get(self, run_id: str, *, by: Caller) -> Run:
         """One run. Raises RunUnknown, also for one that *by* may not see."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from bridge.domain.callers import Caller
 from bridge.domain.commands import Command
@@ -20,9 +20,9 @@ from bridge.ports import RunFilter, Tracer
 from bridge.services.actions import Actions
 from bridge.services.runs import Request, Runs
 from bridge.web.addresses import run_address
-from bridge.web.answers import read_body, tagged_json
+from bridge.web.answers import read_body, shown, tagged_json
 from bridge.web.bodies import RunRequest
-from bridge.web.models import PreviewView
+from bridge.web.models import PreviewView, RunPage
 from bridge.web.queries import path_text, text, whole_number
 from bridge.web.views import action_view, catalogue_view, run_details, run_view
 
@@ -87,14 +87,12 @@ class RunsApi:
             ),
         )
         if body.context.dry_run:
-            preview = PreviewView.model_validate(await self._runs.preview(asked))
-            return JSONResponse(preview.model_dump(by_alias=True))
+            return shown(PreviewView.model_validate(await self._runs.preview(asked)))
         acceptance = await self._runs.accept(asked)
         view = run_view(acceptance.run, workflow_url=self._url_of(acceptance.run))
         if acceptance.replayed:
-            return JSONResponse(view, headers={"Idempotent-Replayed": "true"})
-        headers = {"Location": run_address(acceptance.run.id)}
-        return JSONResponse(view, status_code=202, headers=headers)
+            return shown(view, headers={"Idempotent-Replayed": "true"})
+        return shown(view, status=202, headers={"Location": run_address(acceptance.run.id)})
 
     async def page(self, request: HttpRequest) -> Response:
         """Runs, newest first."""
@@ -106,17 +104,17 @@ class RunsApi:
             limit=limit + 1,
         )
         found = await self._runs.page(chosen, by=request.state.caller)
-        shown = found[:limit]
-        following = shown[-1].id if len(found) > limit else None
-        views = [run_view(run, workflow_url=self._url_of(run)) for run in shown]
-        return JSONResponse({"runs": views, "next": following})
+        page = found[:limit]
+        following = page[-1].id if len(found) > limit else None
+        views = [run_view(run, workflow_url=self._url_of(run)) for run in page]
+        return shown(RunPage(runs=views, next=following))
 
     async def one(self, request: HttpRequest) -> Response:
         """One run, with what was asked of it."""
         run = await self._runs.get(path_text(request, "run_id"), by=request.state.caller)
         commands = await self._commands_of(run.id)
         view = run_details(run, workflow_url=self._url_of(run), commands=commands)
-        return JSONResponse(view, headers={"Cache-Control": "no-store"})
+        return shown(view, headers={"Cache-Control": "no-store"})
 
 
 def _status(given: str | None) -> RunStatus | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from bridge.domain.callers import Caller
 from bridge.domain.commands import Verb
@@ -18,7 +18,7 @@ from bridge.domain.json_text import BodyLimits
 from bridge.domain.runs import Run
 from bridge.services.control import Control, Wish
 from bridge.web.addresses import run_address
-from bridge.web.answers import read_body
+from bridge.web.answers import read_body, shown
 from bridge.web.api import CommandsOf, UrlOf
 from bridge.web.bodies import ApprovalBody, ReasonBody, RetryBody
 from bridge.web.queries import path_text
@@ -89,7 +89,7 @@ class CommandsApi:
         headers = {"Cache-Control": "no-store"}
         if location is not None:
             headers["Location"] = location
-        return JSONResponse(view, status_code=202 if under_way else 200, headers=headers)
+        return shown(view, status=202 if under_way else 200, headers=headers)
 
 
 def _wish(request: Request, body: ReasonBody) -> Wish:

@@ -43,5 +43,8 @@ class RequestIds:
                 message["headers"] = [*message.get("headers", ()), (_HEADER, request_id)]
             return send(message)
 
-        with structlog.contextvars.bound_contextvars(request=name):
+        bound = structlog.contextvars.bind_contextvars(request=name)
+        try:
             await self._app(scope, receive, named)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)

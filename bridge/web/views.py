@@ -20,50 +20,56 @@ from bridge.web.addresses import run_address
 _ASKED = ("cancel", "terminate", "approve", "reject", "retry")
 
 
-def run_view(run: Run, *, workflow_url: str | None) -> dict[str, Any]:
+def run_view(run: Run, *, workflow_url: str | None) -> m.RunView:
     """A run."""
-    here, context, error = run_address(run.id), run.context, run.error
-    links = {"self": here, "events": f"{here}/events"}
-    view = m.RunView(
-        id=run.id,
-        action=run.action,
-        status=str(run.status),
-        attempt=run.attempt,
-        input=dict(run.input),
-        requested_by=run.user or run.caller,
-        context=m.RunContextView(
-            task_id=context.task_id, step_id=context.step_id, template=context.template
-        ),
-        workflow=m.WorkflowView(
-            target=run.target,
-            namespace=run.namespace,
-            name=run.workflow_name,
-            uid=run.workflow_uid,
-            phase=run.phase,
-            url=workflow_url,
-        ),
-        progress=run.progress,
-        outputs=dict(run.outputs),
-        entity_ref=run.entity_ref,
-        error=m.ErrorView(code=error.code, message=error.message) if error else None,
-        last_seq=run.last_seq,
-        lock=_lock(run),
-        takes_over=run.takes_over,
-        superseded_by=run.superseded_by,
-        created_at=timestamp(run.created_at),
-        updated_at=timestamp(run.updated_at),
-        finished_at=timestamp(run.finished_at) if run.finished_at else None,
-        links=m.RunLinks.model_validate({**links, **{verb: f"{here}/{verb}" for verb in _ASKED}}),
-    )
-    return view.model_dump(by_alias=True)
+    return m.RunView(**_of_run(run, workflow_url))
 
 
-def run_details(
-    run: Run, *, workflow_url: str | None, commands: Sequence[Command]
-) -> dict[str, Any]:
+def run_details(run: Run, *, workflow_url: str | None, commands: Sequence[Command]) -> m.RunDetails:
     """A run with what was asked of it."""
-    asked = [_command(command).model_dump(by_alias=True) for command in commands]
-    return {**run_view(run, workflow_url=workflow_url), "commands": asked}
+    asked = [_command(command) for command in commands]
+    return m.RunDetails(**_of_run(run, workflow_url), commands=asked)
+
+
+def _of_run(run: Run, workflow_url: str | None) -> dict[str, Any]:
+    here, context, error = run_address(run.id), run.context, run.error
+    return {
+        "id": run.id,
+        "action": run.action,
+        "status": str(run.status),
+        "attempt": run.attempt,
+        "input": run.input,
+        "requested_by": run.user or run.caller,
+        "context": {
+            "task_id": context.task_id,
+            "step_id": context.step_id,
+            "template": context.template,
+        },
+        "workflow": {
+            "target": run.target,
+            "namespace": run.namespace,
+            "name": run.workflow_name,
+            "uid": run.workflow_uid,
+            "phase": run.phase,
+            "url": workflow_url,
+        },
+        "progress": run.progress,
+        "outputs": run.outputs,
+        "entity_ref": run.entity_ref,
+        "error": {"code": error.code, "message": error.message} if error else None,
+        "last_seq": run.last_seq,
+        "lock": _lock(run),
+        "takes_over": run.takes_over,
+        "superseded_by": run.superseded_by,
+        "created_at": timestamp(run.created_at),
+        "updated_at": timestamp(run.updated_at),
+        "finished_at": timestamp(run.finished_at) if run.finished_at else None,
+        "links": {
+            "self": here,
+            "events": f"{here}/events",
+            **{verb: f"{here}/{verb}" for verb in _ASKED},
+        },
+    }
 
 
 def _lock(run: Run) -> m.LockView | None:
