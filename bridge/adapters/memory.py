@@ -79,12 +79,12 @@ class MemoryStore:
         memory = self._memory
         memory.definitions[new.definition_digest] = new.definition
         memory.runs[new.id] = acceptance.run
-        memory.events[new.id] = []
+        memory.events[new.id] = [Event(new.id, 1, new.created_at, first)]
         if new.sealed is not None:
             memory.sealed[new.id] = new.sealed
         if latest is not None:
             memory.runs[latest.id] = replace(latest, superseded_by=new.id)
-        self._append(new.id, Entry(events=(first,), audit=tuple(audit)), None, new.created_at)
+        self._append(new.id, Entry(audit=tuple(audit)), None, new.created_at)
         return Acceptance(run=memory.runs[new.id], replayed=False)
 
     def _latest(self, new: NewRun) -> Run | None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any, Protocol
 
 from bridge.domain.audit import AuditDraft, AuditRecord
@@ -53,6 +54,7 @@ AUDIT_COLUMNS = (
 ENTITY_COLUMNS = ("kind", "namespace", "name", "document", "run_id", "updated_at")
 
 _NAME = re.compile("[a-z_]+")
+_TEXT = json.JSONEncoder(separators=(",", ":"))
 _JSON = frozenset({"input", "context", "outputs", "error", "state"})
 _TIMES = frozenset(
     {"created_at", "updated_at", "finished_at", "cancel_requested_at", "doubt_since"}
@@ -117,28 +119,40 @@ def delete(table: str, column: str) -> str:
 
 def to_json(value: Any) -> str:
     """The text of a JSON column."""
-    return json.dumps(value, separators=(",", ":"))
+    return _TEXT.encode(value)
+
+
+def _fields_json(value: RunContext | RunError) -> str:
+    """The text of a record without records in it."""
+    return to_json({name: getattr(value, name) for name in value.__slots__})
 
 
 # --- runs ------------------------------------------------------------------------------------
 
+_WRITTEN: Mapping[str, Callable[[Any], str]] = {
+    **dict.fromkeys(_JSON, to_json),
+    **dict.fromkeys(_TIMES, datetime.isoformat),
+    **dict.fromkeys(("context", "error"), _fields_json),
+    "status": str,
+}
+"""How a field is written that is neither text nor a number nor a truth."""
+_IN_ORDER = attrgetter(*RUN_COLUMNS)
+_TO_WRITE = [(RUN_COLUMNS.index(name), written) for name, written in _WRITTEN.items()]
+
 
 def column_value(name: str, value: Any) -> Any:
     """What a column holds for a field of a run."""
-    if value is None:
-        return None
-    if name in {"context", "error"}:
-        return to_json(asdict(value))
-    if name in _JSON:
-        return to_json(value)
-    if name in _TIMES:
-        return value.isoformat()
-    return str(value) if name == "status" else value
+    written = _WRITTEN.get(name)
+    return value if written is None or value is None else written(value)
 
 
-def run_to_row(run: Run) -> tuple[Any, ...]:
+def run_to_row(run: Run) -> list[Any]:
     """A run in the order of RUN_COLUMNS."""
-    return tuple(column_value(name, getattr(run, name)) for name in RUN_COLUMNS)
+    row = list(_IN_ORDER(run))
+    for place, written in _TO_WRITE:
+        if row[place] is not None:
+            row[place] = written(row[place])
+    return row
 
 
 def row_to_run(row: Row, **changed: Any) -> Run:

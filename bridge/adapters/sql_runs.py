@@ -67,7 +67,7 @@ def accept(
     if acceptance.replayed:
         return acceptance
     _keep_definition(new, session)
-    run = replace(acceptance.run, last_seq=1)
+    run = acceptance.run
     session.change(_INSERT_RUN, *run_to_row(run))
     session.remember(run)
     if latest is not None:

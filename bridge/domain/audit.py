@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -23,6 +23,8 @@ from bridge.domain.mapping import timestamp
 
 GENESIS = "0" * 64
 """What stands in the place of a hash before the first record."""
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ def linked(draft: AuditDraft, *, now: datetime, number: int, previous: str | Non
     Its time is cut to the milliseconds that are shown: what is shown is what the hash covers.
     """
     time = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    record = AuditRecord(number, time, draft, previous or GENESIS)
-    return replace(record, hash=hash_of(record_json(record)))
+    before = previous or GENESIS
+    unsealed = AuditRecord(number, time, draft, before)
+    return AuditRecord(number, time, draft, before, hash_of(record_json(unsealed)))
 
 
 def record_json(record: AuditRecord) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def record_json(record: AuditRecord) -> dict[str, Any]:
 def hash_of(record: Mapping[str, Any]) -> str:
     """The hash, in hex, that belongs to a shown record, whatever hash it shows."""
     covered = {name: value for name, value in record.items() if name != "hash"}
-    return sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return sha256(_CANONICAL.encode(covered).encode()).hexdigest()
 
 
 class Verifier:

@@ -203,7 +203,7 @@ class Run:
     def accepted(
         cls, new: NewRun, *, attempt: int, owner: str = "", holds_lock: bool = False
     ) -> Run:
-        """The first record of a run."""
+        """The first record of a run, which comes with its first event."""
         before = new.takes_over
         return cls(
             id=new.id,
@@ -224,6 +224,7 @@ class Run:
             updated_at=new.created_at,
             workflow_uid=new.workflow_uid,
             state=before.state if before else {},
+            last_seq=1,
             lock=new.lock,
             holds_lock=holds_lock,
             owner=owner,

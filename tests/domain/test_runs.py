@@ -103,7 +103,7 @@ class Life(RuleBasedStateMachine):
     def at_most_one_end(self) -> None:
         """A run ends once, and counts one event for each change."""
         assert sum(status in ENDS for status in self.seen) <= 1
-        assert self.run.last_seq == len(self.seen) - 1
+        assert self.run.last_seq == len(self.seen)
         assert self.run.finished == (self.seen[-1] in ENDS)
 
 
