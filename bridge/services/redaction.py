@@ -99,13 +99,15 @@ class Redaction:
 
     def entry(self, run_id: str, entry: Entry) -> Entry:
         """All that a commit says."""
-        keeps = entry.keeps
-        if keeps is not None:
-            keeps = replace(keeps, document=self.value(run_id, keeps.document))
-        return replace(
-            entry,
-            changes=self.changes(run_id, entry.changes),
-            events=tuple(self.event(run_id, draft) for draft in entry.events),
-            audit=tuple(self.audit(replace(draft, run_id=run_id)) for draft in entry.audit),
-            keeps=keeps,
-        )
+        changes = self.changes(run_id, entry.changes)
+        events = tuple(self.event(run_id, draft) for draft in entry.events)
+        if entry.audit or entry.keeps is not None:
+            keeps = entry.keeps
+            if keeps is not None:
+                keeps = replace(keeps, document=self.value(run_id, keeps.document))
+            audit = tuple(self.audit(replace(draft, run_id=run_id)) for draft in entry.audit)
+            return replace(entry, changes=changes, events=events, audit=audit, keeps=keeps)
+        told = zip(events, entry.events, strict=True)
+        if changes is entry.changes and all(new is old for new, old in told):
+            return entry  # as nearly always
+        return replace(entry, changes=changes, events=events)

@@ -20,7 +20,7 @@ from tests.bench.raw import Connection, on_connections
 
 COUNT = 600
 CONNECTIONS = 16
-ROUNDS = 3
+ROUNDS = 7
 TARGET = 0.8
 GIVE_UP_SECONDS = 60.0
 POLL_SECONDS = 0.25
