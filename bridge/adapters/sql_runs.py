@@ -15,7 +15,6 @@ from bridge.adapters.rows import (
     COMMAND_COLUMNS,
     ENTITY_COLUMNS,
     EVENT_COLUMNS,
-    RUN_COLUMNS,
     command_to_row,
     delete,
     entity_to_row,
@@ -25,7 +24,6 @@ from bridge.adapters.rows import (
     marks,
     row_to_command,
     row_to_run,
-    run_to_row,
     select,
     to_json,
 )
@@ -40,7 +38,6 @@ from bridge.ports import Appended, Commanded, Entry
 
 SELECT_COMMAND = select(COMMAND_COLUMNS, "commands")
 
-_INSERT_RUN = insert("runs", RUN_COLUMNS)
 _SEAL = insert("secrets", ("run_id", "sealed"))
 _UNSEAL = delete("secrets", "run_id")
 _NEXT_NUMBER = "(SELECT COUNT(*) + 1 FROM commands WHERE run_id = ?)"
@@ -68,8 +65,7 @@ def accept(
         return acceptance
     _keep_definition(new, session)
     run = acceptance.run
-    session.change(_INSERT_RUN, *run_to_row(run))
-    session.remember(run)
+    session.add_run(run)
     if latest is not None:
         session.write_run(replace(latest, superseded_by=new.id), ["superseded_by"])
     _tell((Event(run.id, 1, new.created_at, first),), session)
@@ -149,6 +145,7 @@ def _tell(events: Sequence[Event], session: Session) -> None:
 
 def finish(session: Session) -> None:
     """Write what the jobs of a transaction have left to its end; the last thing before a commit."""
+    session.write_new_runs()
     if session.events:
         rows = [event_to_row(event) for event in session.events]
         session.insert_many("events", EVENT_COLUMNS, rows)

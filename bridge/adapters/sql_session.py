@@ -18,6 +18,7 @@ from bridge.adapters.rows import (
     column_value,
     insert,
     row_to_run,
+    run_to_row,
     select,
     update,
 )
@@ -72,6 +73,7 @@ class Session(ABC):
         self.trail: list[tuple[AuditDraft, datetime]] = []
         """What the transaction adds to the audit trail, in this order."""
         self._sole_writer = sole_writer
+        self._new: list[Run] = []
         self._known: dict[str, Run] = {}
         self._fresh: dict[str, Run] = {}
         self._definitions: set[str] = set()
@@ -89,20 +91,24 @@ class Session(ABC):
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """All rows of a query."""
+        self.write_new_runs()
         return self.execute(sql, values).fetchall()
 
     def row(self, sql: str, *values: Any) -> Row | None:
         """The first row of a query."""
+        self.write_new_runs()
         found: list[Row] = self.execute(sql, values).fetchall()
         return found[0] if found else None
 
     def change(self, sql: str, *values: Any) -> int:
         """Change rows; how many."""
+        self.write_new_runs()
         self.writes += 1
         return self.execute(sql, values).rowcount
 
     def change_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Change rows by one statement each."""
+        self.write_new_runs()
         self.writes += 1
         self.execute_many(sql, rows)
 
@@ -144,6 +150,18 @@ class Session(ABC):
         values = (column_value(name, getattr(run, name)) for name in wanted)
         self.change(f"{update('runs', wanted)} WHERE id = ?", *values, run.id)
         self.remember(run)
+
+    def add_run(self, run: Run) -> None:
+        """Store a new run: with those after it, but before any other statement."""
+        self.writes += 1
+        self._new.append(run)
+        self.remember(run)
+
+    def write_new_runs(self) -> None:
+        """Store the runs that were added."""
+        if self._new:
+            added, self._new = self._new, []
+            self.insert_many("runs", RUN_COLUMNS, [run_to_row(run) for run in added])
 
     def remember(self, run: Run) -> None:
         """Take the state that this transaction gives a run."""
@@ -195,6 +213,7 @@ class Session(ABC):
     def rolled_back(self) -> None:
         """Forget what the transaction remembered."""
         self._forget()
+        self._new.clear()
         self.events.clear()
         self.trail.clear()
 
