@@ -1,16 +1,18 @@
-"""The one place that names the HTTP client (ADR 0001).
+"""The one place that names the HTTP client (ADR 0001) and its engine (ADR 0012).
 
-Knows httpx and our timeouts. Must not know any peer. A swap of the client is this file.
+Knows httpx, httpcore and our timeouts. Must not know any peer. A swap of the client is this file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import httpcore
 import httpx
 
 from bridge.domain.errors import SettingsInvalid
@@ -33,7 +35,23 @@ Any other failure may have come after the peer read the request.
 """
 
 CONNECT_SECONDS = 5.0
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "backstage-argo-bridge"}
+_PORTS = {"http": 80, "https": 443}
+_HEADERS = (
+    (b"Accept", b"*/*"),
+    (b"Accept-Encoding", b"gzip"),
+    (b"User-Agent", b"backstage-argo-bridge"),
+)
+_JSON = ((b"Content-Type", b"application/json"),)
+_TEXT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_BARE = frozenset({"GET", "DELETE"})
+"""Methods whose requests say nothing of a body that they do not have."""
+_ENGINE_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ConnectionNotAvailable,
+)
+"""Each but the last has the name that httpx gives it; the last one took no request."""
 Token = Callable[[], str | None]
 
 
@@ -56,7 +74,8 @@ def client(
         hosts: More hosts, with their ports, where the same may be asked.
         proxy: Address of an HTTP proxy to go by, from the settings only.
     """
-    transport = _transport(connections=connections, verify=verify, proxy=proxy)
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    transport = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=proxy, limits=limits)
     return httpx.AsyncClient(
         base_url=base_url,
         follow_redirects=False,
@@ -64,13 +83,6 @@ def client(
         timeout=_timeouts(timeout),
         transport=_NowhereElse(transport, base=httpx.URL(base_url), hosts=hosts),
     )
-
-
-def _transport(
-    *, connections: int, verify: bool | ssl.SSLContext, proxy: str | None = None
-) -> httpx.AsyncHTTPTransport:
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=proxy, limits=limits)
 
 
 def _timeouts(timeout: float) -> httpx.Timeout:
@@ -129,17 +141,25 @@ class Requester(Protocol):
 class Lane:
     """One connection for unary requests to one configured peer; made anew when it was closed.
 
-    Below httpx's client: this peer gets no cookies, redirects or sign-in that a client would
-    look after at each request.
+    By httpx's own engine: no client looks after cookies, redirects and sign-in that this peer does
+    not have, and no pool after connections that there are not.
     """
 
     def __init__(
         self, base_url: str, *, timeout: float, verify: bool | ssl.SSLContext = True
     ) -> None:
         """Args: see :func:`client`."""
-        self._base = base_url.rstrip("/")
-        self._transport = _transport(connections=1, verify=verify)
+        base = httpx.URL(base_url)
+        scheme, host, port = base.raw_scheme, base.raw_host, base.port or _PORTS[base.scheme]
+        self._base = base.raw_path.partition(b"?")[0].rstrip(b"/")
+        self._origin = httpcore.Origin(scheme, host, port)
+        self._tls = verify if isinstance(verify, ssl.SSLContext) else tls_context(verify=verify)
+        self._headers = [(b"Host", base.netloc), *_HEADERS]
         self._extensions = {"timeout": _timeouts(timeout).as_dict()}
+        self._connection = self._unconnected()
+
+    def _unconnected(self) -> httpcore.AsyncHTTPConnection:
+        return httpcore.AsyncHTTPConnection(self._origin, ssl_context=self._tls)
 
     async def __aenter__(self) -> Self:
         """Nothing is connected before it is needed."""
@@ -147,7 +167,7 @@ class Lane:
 
     async def __aexit__(self, *exc: object) -> None:
         """Close the connection."""
-        await self._transport.aclose()
+        await self._connection.aclose()
 
     async def request(
         self, method: str, url: str, *, params: Any = None, json: Any = None, headers: Any = None
@@ -155,21 +175,38 @@ class Lane:
         """See Requester; *url* is a path at the peer, so that nothing leads to another place."""
         if not url.startswith("/"):
             raise ElsewhereRefused(f"{url!r} is no path")
-        request = httpx.Request(
-            method,
-            self._base + url,
-            params=params,
-            json=json,
-            headers={**_HEADERS, **(headers or {})},
-            extensions=self._extensions,
-        )
-        response = await self._transport.handle_async_request(request)
-        response.request = request
+        target = url if params is None else f"{url}?{httpx.QueryParams(params)}"
+        sent = [*self._headers, *((n.encode(), v.encode()) for n, v in (headers or {}).items())]
+        content = b""
+        if json is not None:
+            content = _TEXT.encode(json).encode()
+            sent += _JSON
+        if content or method not in _BARE:
+            sent.append((b"Content-Length", str(len(content)).encode()))
         try:
-            await response.aread()
+            return await self._exchange(method, self._base + target.encode(), sent, content)
+        except _ENGINE_ERRORS as error:
+            named = getattr(httpx, type(error).__name__, httpx.ConnectError)
+            raise named(str(error)) from error
+
+    async def _exchange(
+        self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], content: bytes
+    ) -> HttpResponse:
+        if self._connection.is_closed() or self._connection.has_expired():
+            await self._connection.aclose()
+            self._connection = self._unconnected()
+        origin = self._origin
+        url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target)
+        response = await self._connection.handle_async_request(
+            httpcore.Request(
+                method, url, headers=headers, content=content, extensions=self._extensions
+            )
+        )
+        try:
+            body = await response.aread()
         finally:
             await response.aclose()
-        return response
+        return httpx.Response(response.status, headers=response.headers, content=body)
 
 
 class Lanes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from bridge.adapters.http import NOT_SENT, ElsewhereRefused, HttpError, Lane, client
@@ -73,6 +77,36 @@ async def test_a_lane_connects_again_when_its_connection_was_closed():
     async with replay([closing, OK]) as peer, Lane(peer.url, timeout=5) as lane:
         answers = [await lane.request("GET", "/") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
+
+
+async def test_a_packed_answer_is_unpacked():
+    """Long lists come packed, and are read as what they are."""
+    packed = Reply(200, {"Content-Encoding": "gzip"}, gzip.compress(b'{"a": 1}'))
+    async with replay([packed]) as peer, Lane(peer.url, timeout=5) as lane:
+        assert (await lane.request("GET", "/")).json() == {"a": 1}
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_not_the_next_ones():
+    """A call that was given up takes its connection with it, late answer and all."""
+    late = Reply(200, {}, b'"late"', end="silence")
+    async with replay([late, json_reply("next")]) as peer, Lane(peer.url, timeout=5) as lane:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await lane.request("GET", "/first")
+        assert (await lane.request("GET", "/next")).json() == "next"
+    assert [request.target for request in peer.received] == ["/first", "/next"]
+
+
+async def test_what_is_asked_arrives_as_it_is():
+    """Text that has a meaning in addresses or JSON is data at the other side."""
+    text = "a&b=c d%41+\u00e9\u2028"
+    async with replay([OK]) as peer, Lane(peer.url, timeout=5) as lane:
+        await lane.request("PUT", "/x", params={"q": text}, json={"t": text})
+        await lane.request("DELETE", "/y")
+    put, deleted = peer.received
+    assert parse_qs(urlsplit(put.target).query) == {"q": [text]}
+    assert (put.json(), put.headers["content-type"]) == ({"t": text}, "application/json")
+    assert not {"content-length", "transfer-encoding", "content-type"} & deleted.headers.keys()
 
 
 async def test_more_places_can_be_configured():
