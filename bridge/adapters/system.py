@@ -6,7 +6,6 @@ Knows the standard library's time and randomness, and ULIDs. Must not know who a
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import time
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ class SystemClock:
 
 _RANDOM_BYTES = 10
 """Of a ULID's 16; the rest is the time in milliseconds."""
+_SHARE_BYTES = 4
 
 
 class SystemChance:
@@ -60,4 +60,5 @@ class SystemChance:
 
     def jitter(self, seconds: float) -> float:
         """See Chance."""
-        return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        share = int.from_bytes(self._draw(_SHARE_BYTES), "big") / (1 << 8 * _SHARE_BYTES)
+        return seconds * (0.5 + share / 2)

@@ -9,17 +9,19 @@ the workflow says. Judges nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
+from bridge.localargo.cluster import MANIFEST_PATH
 from tests.deploy.manifests import Built, Document
 
 EXECUTOR_IMAGE = "quay.io/argoproj/argoexec:v4.1.2"
 CONFIGURATION = "workflow-controller-configmap"
 
 _RUN_ARGO = {"name": "var-run-argo", "mountPath": "/var/run/argo"}
-_TMP = {"name": "tmp-dir-argo", "mountPath": "/tmp"}  # noqa: S108 - a path in the pod, not of this process
+_TMP = {"name": "tmp-dir-argo", "mountPath": str(PurePosixPath(MANIFEST_PATH).parent)}
 _POD_FIELDS = ("tolerations", "nodeSelector", "affinity", "automountServiceAccountToken")
 # What the executor's containers of a resource template get if the configuration says nothing.
 _MINIMAL = {

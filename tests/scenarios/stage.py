@@ -7,7 +7,6 @@ a test asks for, only its waits are shorter and its watchdog is more impatient.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +25,7 @@ from bridge.localargo import serve_app
 from bridge.settings import Settings
 from bridge.web.server import server_for
 from tests.crash.catalog import FakeCatalog
+from tests.crash.points import drawing
 from tests.scenarios.argo import ACTIONS, PATIENCE_SECONDS, Argo, embedded_argo
 from tests.scenarios.reading import Reader
 
@@ -222,7 +222,7 @@ async def _serving(bridge: Bridge) -> AsyncIterator[str]:
 @asynccontextmanager
 async def _catalog(reach: list[str]) -> AsyncIterator[tuple[str, FakeCatalog]]:
     """A catalog that reads documents from the bridge, and its address."""
-    catalog = FakeCatalog(PUBLIC_URL, lambda: reach, random.Random(1))  # noqa: S311 - delays only
+    catalog = FakeCatalog(PUBLIC_URL, lambda: reach, drawing("stage"))
     async with serve_app(catalog.app()) as url:
         try:
             yield url, catalog
