@@ -42,7 +42,13 @@ class Journal:
     # --- whose runs ------------------------------------------------------------------------
 
     def own(self, run: Run) -> None:
-        """Write *run* from now on: this replica has accepted or claimed it."""
+        """Write *run* from now on: this replica has accepted or claimed it.
+
+        Who claims a run that was somebody else's meanwhile, without having noticed, loses it first:
+        what is remembered of it is older than what is stored.
+        """
+        if self._fences.get(run.id, run.fence) != run.fence:
+            self.on_lost(run.id)
         self._fences[run.id] = run.fence
 
     def owns(self, run_id: str) -> bool:
@@ -94,12 +100,13 @@ class Journal:
         entry = entry or Entry(changes=changes or RunChanges(), events=events)
         entry = self._redaction.entry(run_id, entry)
         pending = self._store.append(run_id, entry, fence=fence, now=self._clock.now())
-        pending.add_done_callback(partial(self._publish, run_id, told))
+        pending.add_done_callback(partial(self._publish, run_id, fence, told))
         return told
 
     def _publish(
         self,
         run_id: str,
+        fence: int,
         told: asyncio.Future[Run | None],
         pending: asyncio.Future[Appended | None],
     ) -> None:
@@ -110,7 +117,7 @@ class Journal:
         appended = None if error else pending.result()
         if appended is not None:
             self._tell(appended)
-        if isinstance(error, LeaseLost):
+        if isinstance(error, LeaseLost) and self._fences.get(run_id) == fence:
             self.disown(run_id)
             self.on_lost(run_id)
         if told.cancelled():  # the caller has gone; the commit stands all the same

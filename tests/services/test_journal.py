@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,25 @@ async def test_what_is_not_stored_is_not_told(parts):
         await journal.write(RUN_ID, log("2"))
 
     assert listener.told == []
+
+
+async def test_a_run_that_was_lost_unnoticed_is_let_go_before_it_is_taken_up_again(parts):
+    """A replica that slept goes on from what is stored, and a late refusal takes nothing away."""
+    store, _, journal, _ = parts
+    run = await store.run(RUN_ID)
+    lost: list[str] = []
+    journal.on_lost = lost.append
+
+    journal.own(run)
+    assert lost == []
+    again = replace(run, fence=run.fence + 2)  # another replica had it, and died
+    store._memory.runs[RUN_ID] = again
+    late = journal.write(RUN_ID, log("2"))
+    journal.own(again)
+    assert lost == [RUN_ID]
+    with pytest.raises(LeaseLost):
+        await late
+    assert (journal.owns(RUN_ID), lost) == (True, [RUN_ID])
 
 
 async def test_nothing_is_told_after_the_end(parts):
