@@ -96,6 +96,19 @@ function seen(following: Promise<unknown>): Promise<unknown> {
   return within(backends, 'following of a run', following);
 }
 
+/** A backend that follows a run, once at least `count` runs are followed. */
+async function follower(count: number): Promise<Backend> {
+  const enough = (async () => {
+    while (bridge.followers.length < count) {
+      await followed();
+    }
+  })();
+  await seen(enough);
+  return backends.find(backend =>
+    bridge.followers.includes(`Bearer ${backend.token}`),
+  ) as Backend;
+}
+
 /** Lets a run print lines, some alike and some at once, until it is stopped. */
 class Talker {
   readonly said: string[] = [];
@@ -148,20 +161,17 @@ it.each([
     };
     const first = await startBackends(count, database());
     const names = Array.from({ length: TASKS }, (_, n) => `team-${'abcde'[n]}`);
-    let following = followed();
     const tasks = await Promise.all(names.map(name => first.create(name)));
 
     for (let kill = 0; kill < KILLS; kill += 1) {
-      // Somewhere between the first task's recovery and some lines later.
-      await seen(following);
+      // Somewhere between the first task's recovery and some lines after the last's.
+      const victim = await follower(1 + Math.floor(Math.random() * TASKS));
       await sleep(Math.random() * 1000);
-      following = followed();
-      const victim = backends[kill % count] as Backend;
       await victim.kill();
       victim.start();
       await victim.isReady();
     }
-    await seen(following);
+    await follower(TASKS);
     talkers.forEach(talker => talker.stop());
     await Promise.all(talks);
 

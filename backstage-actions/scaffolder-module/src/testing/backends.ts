@@ -23,12 +23,16 @@ export interface BackendOptions {
 
 /** One backend, which keeps its port over its lives. */
 export class Backend {
+  /** How the bridge knows it from others. */
+  readonly token: string;
   #child: ChildProcess | undefined;
 
   private constructor(
     private readonly port: number,
     private readonly options: BackendOptions,
-  ) {}
+  ) {
+    this.token = `backend-at-${port}`;
+  }
 
   static async make(options: BackendOptions): Promise<Backend> {
     const server = createServer().listen(0, '127.0.0.1');
@@ -149,7 +153,7 @@ export class Backend {
       scaffolder: {
         taskRecovery: { enabled: true, staleTimeout: { seconds: 5 } },
       },
-      argoBridge: { baseUrl: bridgeUrl },
+      argoBridge: { baseUrl: bridgeUrl, token: this.token },
     };
   }
 }

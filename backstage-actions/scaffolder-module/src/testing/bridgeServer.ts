@@ -66,6 +66,13 @@ export class BridgeServer {
     await new Promise(resolve => this.#server.close(resolve));
   }
 
+  /** Who follows a run just now: the `Authorization` of each open stream. */
+  get followers(): string[] {
+    return [...this.#streams.values()]
+      .flatMap(streams => [...streams])
+      .map(stream => stream.req.headers.authorization ?? '');
+  }
+
   print(runId: string, message: string, more: Patch = {}): void {
     this.#send(runId, frame(this.#sent(runId).length + 1, message, more));
   }
@@ -146,14 +153,14 @@ export class BridgeServer {
     }
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.write(`retry: 10\n\n${frames.join('')}`);
-    this.asked.emit('followed');
     if (over) {
       response.end();
-      return;
+    } else {
+      const streams = this.#streams.get(runId) ?? new Set();
+      this.#streams.set(runId, streams.add(response));
+      response.on('close', () => streams.delete(response));
     }
-    const streams = this.#streams.get(runId) ?? new Set();
-    this.#streams.set(runId, streams.add(response));
-    response.on('close', () => streams.delete(response));
+    this.asked.emit('followed');
   }
 }
 
