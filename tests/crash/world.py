@@ -12,8 +12,10 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 import httpx
 
@@ -197,7 +199,8 @@ async def go_round(plan: Plan, *, zygote: Zygote, folder: Path, database: str | 
 async def _world(
     plan: Plan, zygote: Zygote, folder: Path, database: Path | str, stack: AsyncExitStack
 ) -> World:
-    urls = tuple(f"http://127.0.0.1:{free_port()}" for _ in range(plan.replicas))
+    host = _own_host(folder)
+    urls = tuple(f"http://{host}:{8000 + number}" for number in range(plan.replicas))
     http = await stack.enter_async_context(
         httpx.AsyncClient(timeout=3, limits=httpx.Limits(max_connections=200), trust_env=False)
     )
@@ -212,7 +215,7 @@ async def _world(
         Replica(
             zygote=zygote,
             url=url,
-            env={**env, "BRIDGE_PORT": url.rpartition(":")[2]},
+            env={**env, "BRIDGE_HOST": host, "BRIDGE_PORT": url.rpartition(":")[2]},
             log=folder / f"replica-{number}.log",
             rng=_rng(plan, f"replica {number}"),
             lifetimes=lifetimes,
@@ -238,6 +241,11 @@ async def _world(
         http=http,
         tally=tally,
     )
+
+
+def _own_host(folder: Path) -> str:
+    """A loopback address of this world alone: nobody takes the port of a replica that is dead."""
+    return str(IPv4Address("127.1.0.0") + crc32(bytes(folder)) % (1 << 22))
 
 
 def _rng(plan: Plan, part: str) -> random.Random:
