@@ -20,6 +20,7 @@ ROOTS = ("input", "user", "run", "context", "bridge", "workflow", "entity", "app
 _SEGMENT = r"[A-Za-z0-9_-]+"
 _PATH = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*")
 _FIELD = re.compile(r"\{([^{}|]*)(?:\|([^{}|]*))?\}")
+_TAG = re.compile(r"([{}])(?=\1)")
 
 Roots = Mapping[str, Any]
 HANDED_ON = "secret"
@@ -43,7 +44,7 @@ def _as_string(value: Any) -> str:
 def _as_json(value: Any) -> str:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     # Nested objects close with "}}", which Argo reads as the end of a tag; blanks change nothing.
-    return text.replace("}}", "} }").replace("}}", "} }").replace("{{", "{ {")
+    return _TAG.sub(r"\1 ", text)
 
 
 FILTERS: Mapping[str, Callable[[Any], str]] = {
