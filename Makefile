@@ -116,7 +116,8 @@ image-demo: image $(EXAMPLE)/packages/app/dist/.built ## the demo with the bridg
 # --- tests ---------------------------------------------------------------------------------------
 test: .venv/.dev chromium postgres prometheus test-ts tests/seed/node_modules/.installed $(EXAMPLE)/packages/app/dist/.built ## everything: Python, TypeScript, the real Backstage, the browser
 	@rm -f .coverage .coverage.*
-	@.venv/bin/python -m coverage run -m pytest -q -n 2 -m "not e2e and not cluster"
+	@.venv/bin/python -m coverage run -m pytest -q -n 3 -m "not e2e and not cluster and not mass"
+	@.venv/bin/python -m pytest -q -n 2 -m mass
 	@.venv/bin/python -m coverage run -m pytest -q -m e2e
 	@$(MAKE) --no-print-directory coverage
 

@@ -21,6 +21,7 @@ SMALL: dict[ModuleType, dict[str, float]] = {
 }
 
 
+@pytest.mark.mass
 @pytest.mark.parametrize("bench", SMALL, ids=lambda module: module.__name__.rpartition(".")[2])
 async def test_a_bench_measures(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make bench` prints figures, whatever has changed in the product since."""

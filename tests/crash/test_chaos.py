@@ -13,6 +13,7 @@ from tests.crash.world import Outcome
 KILLS = 60
 
 
+@pytest.mark.mass
 @pytest.mark.timeout(300)
 async def test_a_short_chaos_breaks_no_promise(tmp_path: Path):
     """Users get every run to its end, once, while replicas are killed at any point."""

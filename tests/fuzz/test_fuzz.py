@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz.rounds import Rounds
 from tests.fuzz.stage import target
 
 
+@pytest.mark.mass
 def test_every_answer_is_as_published(tmp_path: Path):
     """A client made from the OpenAPI document meets no status and no shape that it does not say."""
     with target(tmp_path) as found:

@@ -19,6 +19,7 @@ from tests.injection.corpus import GROUPS, RECORDED
 from tests.injection.stage import REAL, Outcome, Stage
 
 pytestmark = [
+    pytest.mark.mass,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(7_200 if REAL else 600),
 ]
