@@ -121,9 +121,6 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack, metrics: Metri
         await stack.enter_async_context(Lane(url, timeout=timeout, verify=verify))
         for _ in range(CONTROL_CONNECTIONS)
     ]
-    streams = await stack.enter_async_context(
-        client(url, timeout=timeout, verify=verify, connections=settings.argo_log_streams + 2)
-    )
     target = ArgoTarget(
         namespace=settings.argo_namespace,
         label_selector=f"{INSTANCE_LABEL}={settings.instance}",
@@ -133,7 +130,7 @@ async def _open_engine(settings: Settings, stack: AsyncExitStack, metrics: Metri
     return ArgoEngine(
         target,
         control=Lanes(lanes),
-        streams=streams,
+        streams=partial(client, url, timeout=timeout, verify=verify, connections=1),
         token=token,
         on_answer=metrics.argo_answered,
         on_heard=partial(metrics.watch_heard, TARGET),

@@ -86,12 +86,16 @@ class ArgoEngine:
         target: ArgoTarget,
         *,
         control: Requester,
-        streams: HttpClient,
+        streams: Callable[[], HttpClient],
         token: Token,
         on_answer: OnAnswer = lambda *_: None,
         on_heard: Callable[[], object] = lambda: None,
     ) -> None:
-        """Args: *on_heard* is told of each chunk of a watch, be it a keep-alive."""
+        """Args: *on_heard* is told of each chunk of a watch, be it a keep-alive.
+
+        *streams* makes a client for one stream: streams are given up at any moment, and a pool
+        loses a connection for good when that happens while it takes one back (ADR 0012).
+        """
         self._target = target
         self._on_answer = on_answer
         self._on_heard = on_heard
@@ -313,9 +317,12 @@ class ArgoEngine:
         on_chunk = self._on_heard if call == "watch" else _ignored
         answered = False
         try:
-            async with self._streams.stream(
-                "GET", path, params=query, headers=headers, timeout=timeout
-            ) as response:
+            async with (
+                self._streams() as http,
+                http.stream(
+                    "GET", path, params=query, headers=headers, timeout=timeout
+                ) as response,
+            ):
                 answered = True
                 self._on_answer(call, "GET", response.status_code, None)
                 yield frames_of(call, response, on_chunk=on_chunk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -54,24 +55,30 @@ async def check_argo(settings: Settings) -> list[Finding]:
     given = settings.argo_token.get_secret_value() if settings.argo_token is not None else None
     token = token_source(value=given, file=settings.argo_token_file)
     tls = tls_context(verify=settings.argo_verify_tls, ca_file=settings.ca_file)
-    async with client(settings.argo_url, timeout=_SECONDS, connections=4, verify=tls) as http:
+    connect = partial(client, settings.argo_url, timeout=_SECONDS, verify=tls)
+    async with connect(connections=4) as http:
+        target = ArgoTarget(settings.argo_namespace, _selector(settings))
+        streams = partial(connect, connections=1)
+        engine = ArgoEngine(target, control=http, streams=streams, token=token)
         try:
-            return await _Checks(settings, http, token).all()
+            return await _Checks(settings, http, token, engine).all()
         except NoAnswer as error:
             return [failed("Argo", f"{settings.argo_url}: {error}", mend=_REACH)]
+
+
+def _selector(settings: Settings) -> str:
+    return f"{INSTANCE_LABEL}={settings.instance}"
 
 
 class _Checks:
     """What is asked of one server; any method raises NoAnswer when it has gone."""
 
-    def __init__(self, settings: Settings, http: HttpClient, token: Token) -> None:
+    def __init__(
+        self, settings: Settings, http: HttpClient, token: Token, engine: ArgoEngine
+    ) -> None:
         self._settings = settings
         self._probe = Probe(http, token=token, patience=_SECONDS)
-        self._target = ArgoTarget(
-            namespace=settings.argo_namespace,
-            label_selector=f"{INSTANCE_LABEL}={settings.instance}",
-        )
-        self._engine = ArgoEngine(self._target, control=http, streams=http, token=token)
+        self._engine = engine
         self._namespace = settings.argo_namespace
         place = quote(self._namespace, safe="")
         self._workflows = f"/api/v1/workflows/{place}"
@@ -120,7 +127,7 @@ class _Checks:
     async def _watch(self) -> Finding:
         refused = await self._probe.refusal(
             self._events,
-            query={"listOptions.labelSelector": self._target.label_selector},
+            query={"listOptions.labelSelector": _selector(self._settings)},
             within=_WATCH_SECONDS,
         )
         return self._right("watch workflows", "watch", refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from bridge.adapters.argo import ArgoEngine, ArgoTarget
 from bridge.adapters.http import Lane, Lanes, Token, client
@@ -36,8 +37,8 @@ async def engine_at(
     async with (
         Lane(url, timeout=patience, verify=False) as one,
         Lane(url, timeout=patience, verify=False) as other,
-        client(url, timeout=patience, connections=2, verify=False) as streams,
     ):
+        streams = partial(client, url, timeout=patience, connections=1, verify=False)
         yield ArgoEngine(target, control=Lanes([one, other]), streams=streams, token=token)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,10 +46,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A running server: its address and what it received."""
+    """A running server: its address, what it received and the connections that are open."""
 
     url: str
     received: list[Received]
+    connections: Collection[asyncio.Task[None]]
 
 
 def json_reply(value: Any, *, status: int = 200) -> Reply:
@@ -67,10 +68,12 @@ async def replay(
     """
     script = replies if isinstance(replies, list) else list(replies)
     received: list[Received] = []
-    open_now: set[asyncio.Task[None] | None] = set()
+    open_now: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_now.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        open_now.add(task)
         try:
             while (request := await _read(reader)) is not None:
                 reply = script[min(len(received), len(script) - 1)]
@@ -81,18 +84,17 @@ async def replay(
             return  # the client left first, as some tests want
         finally:
             writer.transport.abort()
-            open_now.discard(asyncio.current_task())
+            open_now.discard(task)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         port = server.sockets[0].getsockname()[1]
-        yield Replay(f"{'https' if tls else 'http'}://127.0.0.1:{port}", received)
+        yield Replay(f"{'https' if tls else 'http'}://127.0.0.1:{port}", received, open_now)
     finally:
         server.close()
         for task in tuple(open_now):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+            task.cancel()
+            await asyncio.wait([task])
         await server.wait_closed()
 
 

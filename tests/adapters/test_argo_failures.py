@@ -106,7 +106,7 @@ async def test_a_connection_that_does_not_come_free_is_unreached():
     async with httpx.AsyncClient(base_url="http://argo.example", transport=transport) as http:
         lanes = Lanes([http], wait=0.01)
         target = ArgoTarget("argo-workflows", "bridge/instance=default")
-        engine = ArgoEngine(target, control=lanes, streams=http, token=lambda: None)
+        engine = ArgoEngine(target, control=lanes, streams=lambda: http, token=lambda: None)
         slow = asyncio.create_task(engine.ping())
         await asked.wait()
         with pytest.raises(EngineUnreached, match=r"no connection came free in 0\.01 s"):

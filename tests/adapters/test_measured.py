@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,15 +50,12 @@ async def told_by(
     notes = Notes()
     async with replay(replies) as server:
         place = url or server.url
-        async with (
-            client(place, timeout=5, connections=2) as control,
-            client(place, timeout=5, connections=2) as streams,
-        ):
+        async with client(place, timeout=5, connections=2) as control:
             yield (
                 ArgoEngine(
                     target,
                     control=control,
-                    streams=streams,
+                    streams=partial(client, place, timeout=5, connections=1),
                     token=lambda: None,
                     on_answer=notes.on_answer,
                     on_heard=notes.on_heard,

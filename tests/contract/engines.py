@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,12 @@ async def embedded(
         **changed,
     )
     target = ArgoTarget("argo-workflows", "bridge/instance=contract", page=2)
-    async with (
-        serve(settings) as url,
-        Lane(url, timeout=PATIENCE_SECONDS) as lane,
-        client(url, timeout=PATIENCE_SECONDS, connections=4, verify=False) as streams,
-    ):
+    async with serve(settings) as url, Lane(url, timeout=PATIENCE_SECONDS) as lane:
         if fault:
             async with httpx.AsyncClient(base_url=url) as admin:
                 answer = await admin.put("/faults", json={"unary": [fault]})
                 answer.raise_for_status()
+        streams = partial(client, url, timeout=PATIENCE_SECONDS, connections=1, verify=False)
         yield ArgoEngine(target, control=Lanes([lane]), streams=streams, token=lambda: sent)
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -199,10 +200,8 @@ async def _engine(argo: Argo, settings: Settings) -> AsyncIterator[ArgoEngine]:
         label_selector=f"{INSTANCE_LABEL}={settings.instance}",
         silence=SILENCE_SECONDS,
     )
-    async with (
-        client(argo.url, timeout=5, connections=12, verify=False) as unary,
-        client(argo.url, timeout=5, connections=18, verify=False) as streams,
-    ):
+    streams = partial(client, argo.url, timeout=5, connections=1, verify=False)
+    async with client(argo.url, timeout=5, connections=12, verify=False) as unary:
         yield ArgoEngine(target, control=unary, streams=streams, token=lambda: None)
 
 
