@@ -14,9 +14,12 @@ MOST_CALLERS = 10_000
 """Callers that are remembered. Beyond that the one that asked longest ago is forgotten, which
 lets it have another burst; a caller takes 200 bytes."""
 
+_ROUNDING_SECONDS = 1e-6
+"""By how much the difference of two times may be wrong when the clock has run for years."""
+
 
 class Rates:
-    """A token bucket for each caller, kept as the time at which it will be full again."""
+    """A token bucket for each caller: how many seconds it was short of full, and when."""
 
     def __init__(
         self, *, clock: Clock, per_second: float, most_callers: int = MOST_CALLERS
@@ -26,19 +29,20 @@ class Rates:
         # A bucket that holds less than one request would let nothing through.
         self._burst = max(BURST_SECONDS, self._each)
         self._most = most_callers
-        self._full_at: dict[str, float] = {}
+        self._owing: dict[str, tuple[float, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._full_at)
+        return len(self._owing)
 
     def take(self, caller: str) -> float:
         """Count one request, unless it is one too many: then the seconds to wait, else 0."""
         now = self._clock.monotonic()
-        full_at = max(self._full_at.pop(caller, now), now)
-        wait = full_at + self._each - now - self._burst
-        if wait <= 0:
-            full_at += self._each
-        self._full_at[caller] = full_at  # last, because it asked last
-        if len(self._full_at) > self._most:
-            del self._full_at[next(iter(self._full_at))]
-        return max(wait, 0.0)
+        owed, then = self._owing.pop(caller, (0.0, now))
+        owed = max(owed - (now - then), 0.0)
+        wait = owed + self._each - self._burst
+        if wait <= _ROUNDING_SECONDS:
+            owed, wait = owed + self._each, 0.0
+        self._owing[caller] = owed, now  # last, because it asked last
+        if len(self._owing) > self._most:
+            del self._owing[next(iter(self._owing))]
+        return wait

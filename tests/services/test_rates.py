@@ -46,6 +46,18 @@ async def test_a_rate_below_one_in_ten_seconds_lets_one_through():
     assert rates.take("a") == 0.0
 
 
+@given(st.floats(0, 1e9), st.integers(1, 500))
+def test_a_burst_is_as_long_whatever_the_clock_shows(started, rate):
+    """Nobody is refused the last request of a burst, or the first at a small rate, by rounding."""
+    clock = FakeClock()
+    clock.time = started
+    often, seldom = Rates(clock=clock, per_second=rate), Rates(clock=clock, per_second=1 / rate)
+
+    assert {often.take("a") for _ in range(10 * rate)} == {0.0}
+    assert often.take("a") > 0
+    assert seldom.take("a") == 0.0
+
+
 def test_memory_does_not_grow_with_callers():
     """The one that asked longest ago is forgotten first."""
     rates = Rates(clock=FakeClock(), per_second=0.1, most_callers=2)
